@@ -1,0 +1,300 @@
+"""The store: who runs the synchronous store functions, in which transaction, on SQLite and on PostgreSQL.
+
+On SQLite one writer thread with one connection takes everything that waits, runs each in a savepoint of one
+transaction and commits once (group commit: an fsync costs 4.5 ms, a realistic write 0.1). Reads have an
+engine of their own, each a snapshot, so that a slow report never holds a writer. On PostgreSQL the same
+functions run through asyncpg's connection, each in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Write = Callable[Concatenate[Connection, P], T]
+
+GROUP_LIMIT = 256  # writes that share one transaction at most: bounds how long a reader of the result waits
+PG_POOL = 10
+BUSY_TIMEOUT_MS = 10_000  # another process (a command line) may hold the write lock for a moment
+
+
+class StoreError(Exception):
+    """The store cannot be opened or used. The message is one sentence for the operator."""
+
+
+class Store:
+    """A database, open. `await store.write(fn, …)` and `await store.read(fn, …)` run `fn(tx, …)`."""
+
+    def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None) -> None:
+        self.url = parse_url(url)
+        self.dialect = self.url.get_backend_name()
+        self._clock = clock
+        self._reader: AsyncEngine | None = None
+        self._writer: _SqliteWriter | None = None
+        self._engine: AsyncEngine | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The database file on SQLite, None on PostgreSQL."""
+        return Path(self.url.database or "") if self.dialect == "sqlite" else None
+
+    async def open(self) -> None:
+        """Connect. The schema must be there: see crm_store.migrations.upgrade. Raise StoreError."""
+        try:
+            if self.dialect == "sqlite":
+                self._writer = _SqliteWriter(self.url)
+                self._writer.start()
+                self._reader = _sqlite_reader(self.url)
+            else:
+                self._engine = create_async_engine(
+                    self.url.set(drivername="postgresql+asyncpg"), pool_size=PG_POOL, max_overflow=10
+                )
+                async with self._engine.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+        except (OSError, DBAPIError) as error:
+            raise StoreError(f"the store {describe(self.url)} cannot be opened: {_cause(error)}") from error
+
+    async def close(self) -> None:
+        """Finish what waits to be written, then disconnect. Safe to call twice."""
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.stop)
+        for engine in (self._reader, self._engine):
+            if engine is not None:
+                await engine.dispose()
+        self._writer = self._reader = self._engine = None
+
+    async def __aenter__(self) -> Store:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def write(
+        self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `fn` in a write transaction; return after the commit. An exception undoes only this one."""
+        if self._writer is not None:
+            return await self._writer.submit(fn, args, kwargs)
+        if self._engine is None:
+            raise StoreError("the store is not open")
+        for attempt in (1, 2, 3):
+            try:
+                async with self._engine.begin() as connection:
+                    return await connection.run_sync(fn, *args, **kwargs)
+            except DBAPIError as error:
+                if attempt == 3 or not _worth_repeating(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` in a read-only snapshot."""
+        engine = self._reader or self._engine
+        if engine is None:
+            raise StoreError("the store is not open")
+        async with engine.connect() as connection:
+            if self._engine is not None:
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            try:
+                return await connection.run_sync(fn, *args, **kwargs)
+            finally:
+                await connection.rollback()
+
+    def now(self, tx: Connection) -> datetime:
+        """The time that leases and due times are compared with: on PostgreSQL the database's own, so that
+        hosts with drifting clocks agree; the clock given to the store where there is one."""
+        if self._clock is not None:
+            return self._clock()
+        if self.dialect == "postgresql":
+            value: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return value.astimezone(UTC)
+        return datetime.now(UTC)
+
+
+@contextlib.contextmanager
+def savepoint(tx: Connection) -> Iterator[None]:
+    """Undo only what is inside when it raises."""
+    with tx.begin_nested():
+        yield
+
+
+def parse_url(url: str) -> URL:
+    """Read a store URL. Raise StoreError for what is neither SQLite nor PostgreSQL."""
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise StoreError("store.url is not a database URL") from error
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise StoreError("store.url names no file: write sqlite:///wellheard.db")
+        return parsed.set(drivername="sqlite")
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise StoreError(f"store.url: {parsed.get_backend_name()} is not supported, only sqlite and postgresql")
+
+
+def describe(url: URL) -> str:
+    """The URL without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_engine(url: URL, *, read_only: bool = False) -> Any:
+    """A synchronous engine with our pragmas: for the writer, for migrations and for backups."""
+    path = Path(url.database or "")
+    if not read_only:
+        _private_directory(path)
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    def connect(dbapi: sqlite3.Connection, _: object) -> None:
+        dbapi.isolation_level = None
+        _pragmas(dbapi.execute)
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _sqlite_reader(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=4)
+
+    def connect(dbapi: Any, _: object) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        _pragmas(cursor.execute)
+        cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    event.listen(engine.sync_engine, "connect", connect)
+    event.listen(engine.sync_engine, "begin", begin)
+    return engine
+
+
+def _pragmas(execute: Callable[[str], Any]) -> None:
+    execute("PRAGMA journal_mode=WAL")
+    execute("PRAGMA synchronous=FULL")  # NORMAL loses acknowledged messages at a power cut
+    execute("PRAGMA foreign_keys=ON")
+    execute("PRAGMA secure_delete=ON")  # erased text must not stay in free pages
+    execute("PRAGMA cache_size=-32000")
+    execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+def _private_directory(path: Path) -> None:
+    """All state lives in one directory that only its owner may enter, and a database only its owner reads."""
+    directory = path.parent
+    if not directory.exists():
+        directory.mkdir(parents=True, mode=0o700)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+class _SqliteWriter(threading.Thread):
+    """The one thread that writes. Jobs are (fn, args, kwargs, loop, future)."""
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(name="store-writer", daemon=True)
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._engine = sqlite_engine(url)
+        self._connection = self._engine.connect()
+        self.groups = 0
+        self.writes = 0
+
+    async def submit(self, fn: Callable[..., T], args: Any, kwargs: Any) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if not self.is_alive():
+            raise StoreError("the store is not open")
+        self._jobs.put((fn, args, kwargs, loop, future))
+        return await future
+
+    def stop(self) -> None:
+        if self.is_alive():
+            self._jobs.put(None)
+            self.join()
+
+    def run(self) -> None:
+        stopping = False
+        while not stopping:
+            group = [self._jobs.get()]
+            while len(group) < GROUP_LIMIT:
+                try:
+                    group.append(self._jobs.get_nowait())
+                except queue.Empty:
+                    break
+            if None in group:
+                stopping = True
+                group = [job for job in group if job is not None]
+            if group:
+                self._write(group)
+        self._connection.close()
+        self._engine.dispose()
+
+    def _write(self, group: list[Any]) -> None:
+        self.groups += 1
+        self.writes += len(group)
+        outcomes: list[tuple[Any, Any, BaseException | None]] = []
+        try:
+            with self._connection.begin():
+                for fn, args, kwargs, loop, future in group:
+                    try:
+                        with self._connection.begin_nested():
+                            result = fn(self._connection, *args, **kwargs)
+                        outcomes.append(((loop, future), result, None))
+                    except Exception as error:
+                        if not self._connection.in_transaction():
+                            raise
+                        outcomes.append(((loop, future), None, error))
+        except Exception as error:  # the commit failed (disk full): nobody may believe that it happened
+            outcomes = [((loop, future), None, error) for *_, loop, future in group]
+        by_loop: dict[Any, list[tuple[Any, Any, BaseException | None]]] = {}
+        for (loop, future), result, failure in outcomes:
+            by_loop.setdefault(loop, []).append((future, result, failure))
+        for loop, settled in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # that loop is gone, and with it whoever asked
+                loop.call_soon_threadsafe(_settle, settled)
+
+
+def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for future, result, failure in settled:
+        if future.done():
+            continue
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
+
+
+def _worth_repeating(error: DBAPIError) -> bool:
+    """Two processes met: a serialisation failure, a deadlock, or both inserted the same key."""
+    code = getattr(error.orig, "sqlstate", "") or getattr(error.orig, "pgcode", "")
+    return isinstance(error, IntegrityError) or code in {"40001", "40P01", "23505"}
+
+
+def _cause(error: BaseException) -> str:
+    orig = getattr(error, "orig", None)
+    return str(orig or error).splitlines()[0]
