@@ -1,10 +1,10 @@
 """What a channel is: the protocol every adapter answers to, and the ways a delivery can fail.
 
-    Exception
-    ├── RetryLater        not now: after N seconds; maybe_sent says the outcome is unknown
-    ├── Undeliverable     never: reason is for the agent; gone marks the identity unreachable
-    ├── ConfigError       what is configured cannot work; one sentence, shown at start and by doctor
-    └── FetchFailed       a file the platform named cannot be had (any more)
+Exception
+├── RetryLater        not now: after N seconds; maybe_sent says the outcome is unknown
+├── Undeliverable     never: reason is for the agent; gone marks the identity unreachable
+├── ConfigError       what is configured cannot work; one sentence, shown at start and by doctor
+└── FetchFailed       a file the platform named cannot be had (any more)
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class Capabilities:
 
 
 class Door(Protocol):
-    """Where an adapter hands in what it received. Acknowledge to the platform only after `accept` returned."""
+    """Where an adapter hands in what it received. Acknowledge to the platform after `accept` returned."""
 
     async def accept(self, *raws: Raw, cursor: str | None = None) -> None:
-        """Make durable, all or nothing, with the poller's new cursor. Repeats are recognised, not an error."""
+        """Make durable, all or nothing, with the poller's new cursor. A repeat is recognised, no error."""
 
     async def cursor(self) -> str | None:
         """The cursor stored last for this channel."""

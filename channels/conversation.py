@@ -81,7 +81,9 @@ class Inbound:
     kind: Kind = Kind.MESSAGE
     in_reply_to_id: str = ""
     subject: str = ""
-    thread_hints: tuple[str, ...] = ()  # strongest first; "key:…" is a verified thread_key, "ref:…" a message id
+    thread_hints: tuple[
+        str, ...
+    ] = ()  # strongest first; "key:…" is a verified thread_key, "ref:…" a message id
     attachments: tuple[Attachment, ...] = ()
     action: str = ""
     values: Mapping[str, str] = field(default_factory=dict)

@@ -168,7 +168,9 @@ def table_lines(table: Table) -> list[str]:
     count = max(len(r) for r in rows)
     cells = [[c.replace("\n", " ") for c in r] + [""] * (count - len(r)) for r in rows]
     widths = [max(width(r[i]) for r in cells) for i in range(count)]
-    return ["  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
+    return [
+        "  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells
+    ]
 
 
 def _table_text(table: Table) -> str:

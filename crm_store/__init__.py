@@ -1,1 +1,1 @@
-"""Remember: tables and queries. No network, no wording; functions are synchronous and take the transaction first."""
+"""Remember: tables and queries. No network, no wording; functions are synchronous, the transaction first."""

@@ -67,7 +67,7 @@ class Store:
                 async with self._engine.connect() as connection:
                     await connection.execute(text("SELECT 1"))
         except (OSError, DBAPIError) as error:
-            raise StoreError(f"the store {describe(self.url)} cannot be opened: {_cause(error)}") from error
+            raise StoreError(f"the store {describe(self.url)} cannot be opened: {cause(error)}") from error
 
     async def close(self) -> None:
         """Finish what waits to be written, then disconnect. Safe to call twice."""
@@ -295,6 +295,7 @@ def _worth_repeating(error: DBAPIError) -> bool:
     return isinstance(error, IntegrityError) or code in {"40001", "40P01", "23505"}
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
+    """What the driver said, in one line."""
     orig = getattr(error, "orig", None)
     return str(orig or error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Every table, in one read. Times are aware UTC; money is minor units with its currency; ids of platforms are text."""
+"""Every table, in one read. Times are aware UTC, money is minor units with currency, platform ids are text."""
 
 from __future__ import annotations
 

@@ -1,0 +1,254 @@
+"""Contacts and their identities: who somebody is, on which platforms, and how we know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from crm_store import schema
+from crm_store.rows import insert
+
+contact = schema.contact
+identity = schema.identity
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A contact on a platform. `space` is the kind of channel, or "phone"; `created` only just now."""
+
+    id: int
+    contact_id: int
+    space: str
+    user_id: str
+    name: str
+    handle: str
+    verified_at: datetime | None
+    gone_at: datetime | None
+    created: bool = False
+
+
+def create(
+    tx: Connection, now: datetime, *, name: str = "", language: str | None = None, source: str = ""
+) -> int:
+    return int(
+        tx.execute(
+            contact.insert().values(
+                name=name,
+                language=language,
+                tags=[],
+                fields={},
+                source=source,
+                created_at=now,
+                updated_at=now,
+            )
+        ).inserted_primary_key[0]
+    )
+
+
+def find_identity(tx: Connection, space: str, user_id: str) -> Identity | None:
+    row = tx.execute(
+        _select_identity().where(identity.c.space == space, identity.c.user_id == user_id)
+    ).first()
+    return Identity(**row._mapping) if row else None
+
+
+def meet(
+    tx: Connection,
+    now: datetime,
+    *,
+    space: str,
+    user_id: str,
+    name: str = "",
+    handle: str = "",
+    language: str | None = None,
+    source: str = "",
+) -> Identity:
+    """The identity, with a contact of its own when nobody of that id was met before."""
+    known = find_identity(tx, space, user_id)
+    if known is not None:
+        changes = {
+            column: value
+            for column, value in (("name", name), ("handle", handle))
+            if value and value != getattr(known, column)
+        }
+        if changes:
+            tx.execute(update(identity).where(identity.c.id == known.id).values(**changes))
+            if "name" in changes:
+                tx.execute(
+                    update(contact)
+                    .where(contact.c.id == known.contact_id, contact.c.name == "")
+                    .values(name=name, updated_at=now)
+                )
+        return known
+    contact_id = create(tx, now, name=name, language=language, source=source or space)
+    added = add_identity(tx, now, contact_id, space=space, user_id=user_id, name=name, handle=handle)
+    if added is None:  # another process met them at the same moment; PostgreSQL repeats the transaction
+        raise LookupError(space, user_id)
+    return added
+
+
+def add_identity(
+    tx: Connection,
+    now: datetime,
+    contact_id: int,
+    *,
+    space: str,
+    user_id: str,
+    name: str = "",
+    handle: str = "",
+    verified_how: str = "",
+) -> Identity | None:
+    """Give a contact an identity; None when it belongs to somebody already."""
+    row_id = tx.execute(
+        insert(tx, identity)
+        .values(
+            contact_id=contact_id,
+            space=space,
+            user_id=user_id,
+            name=name,
+            handle=handle,
+            verified_at=now if verified_how else None,
+            verified_how=verified_how,
+            created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["space", "user_id"])
+        .returning(identity.c.id)
+    ).scalar()
+    if row_id is None:
+        return None
+    return Identity(
+        row_id, contact_id, space, user_id, name, handle, now if verified_how else None, None, created=True
+    )
+
+
+def verify(tx: Connection, now: datetime, identity_id: int, how: str) -> None:
+    """Note how the platform, or the person, proved that this identity is theirs."""
+    tx.execute(
+        update(identity)
+        .where(identity.c.id == identity_id, identity.c.verified_at.is_(None))
+        .values(verified_at=now, verified_how=how)
+    )
+
+
+def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id: str, how: str) -> int:
+    """A contact proved to hold another identity (own phone, code by mail). Return the contact it is now.
+
+    When nobody holds it, it is added. When a contact does who was never met on a platform (imported), the
+    writing contact's identities and conversations join that one: it is the same person, attested.
+    """
+    known = find_identity(tx, space, user_id)
+    if known is None:
+        add_identity(tx, now, contact_id, space=space, user_id=user_id, verified_how=how)
+        return contact_id
+    verify(tx, now, known.id, how)
+    if known.contact_id == contact_id:
+        return contact_id
+    for table in (schema.identity, schema.conversation, schema.ticket, schema.order):
+        tx.execute(update(table).where(table.c.contact_id == contact_id).values(contact_id=known.contact_id))
+    return known.contact_id
+
+
+def gone(tx: Connection, now: datetime, space: str, user_id: str, why: str) -> None:
+    """Mark an identity as one that cannot be reached any more."""
+    tx.execute(
+        update(identity)
+        .where(identity.c.space == space, identity.c.user_id == user_id)
+        .values(gone_at=now, gone_why=why)
+    )
+
+
+def back(tx: Connection, space: str, user_id: str) -> None:
+    tx.execute(
+        update(identity)
+        .where(identity.c.space == space, identity.c.user_id == user_id)
+        .values(gone_at=None, gone_why="")
+    )
+
+
+def get(tx: Connection, contact_id: int) -> Any:
+    """The contact's row, or None."""
+    return tx.execute(select(contact).where(contact.c.id == contact_id)).first()
+
+
+def set_language(tx: Connection, contact_id: int, language: str, now: datetime) -> None:
+    tx.execute(update(contact).where(contact.c.id == contact_id).values(language=language, updated_at=now))
+
+
+def identities(tx: Connection, contact_id: int) -> list[Any]:
+    return list(
+        tx.execute(select(identity).where(identity.c.contact_id == contact_id).order_by(identity.c.id)).all()
+    )
+
+
+def is_verified(tx: Connection, contact_id: int, space: str, user_id: str) -> bool:
+    found = find_identity(tx, space, user_id)
+    return found is not None and found.contact_id == contact_id and found.verified_at is not None
+
+
+def find(tx: Connection, text: str, *, limit: int = 8) -> Sequence[int]:
+    """Contacts that fit exactly (id, e-mail, phone, handle, order number) or by name, best first."""
+    text = text.strip()
+    exact = _exact(tx, text)
+    if exact:
+        return exact[:limit]
+    return _by_name(tx, text, limit)
+
+
+def _exact(tx: Connection, text: str) -> list[int]:
+    lowered = text.lower()
+    digits = "".join(c for c in text if c.isdigit())
+    keys = [identity.c.user_id == lowered, identity.c.user_id == text]
+    if text.startswith("@"):
+        keys.append(func.lower(identity.c.handle) == lowered)
+        keys.append(func.lower(identity.c.handle) == lowered[1:])
+    if len(digits) >= 6 and not any(c.isalpha() for c in text):
+        keys.append((identity.c.space == "phone") & identity.c.user_id.like(f"%{digits.lstrip('0')}"))
+    found = list(tx.execute(select(identity.c.contact_id).where(or_(*keys)).distinct()).scalars())
+    if not found:
+        found = list(
+            tx.execute(
+                select(schema.order.c.contact_id).where(
+                    func.lower(schema.order.c.number) == lowered.lstrip("#")
+                )
+            ).scalars()
+        )
+    if not found and text.lstrip("#").isdigit() and len(text) < 10:
+        found = list(tx.execute(select(contact.c.id).where(contact.c.id == int(text.lstrip("#")))).scalars())
+    return found
+
+
+def _by_name(tx: Connection, text: str, limit: int) -> list[int]:
+    # rapidfuzz takes 60 ms of import; only whoever searches by name pays it
+    from rapidfuzz import fuzz, process, utils
+
+    rows = tx.execute(
+        select(contact.c.id, contact.c.name, contact.c.company, func.max(identity.c.name))
+        .join(identity, identity.c.contact_id == contact.c.id, isouter=True)
+        .group_by(contact.c.id, contact.c.name, contact.c.company)
+    ).all()
+    names = {i: " ".join(dict.fromkeys(p for p in parts if p)) for i, *parts in rows}
+    folded = text.casefold()
+    inside = [i for i, name in names.items() if folded in name.casefold()]
+    if inside:
+        return sorted(inside, key=lambda i: (len(names[i]), i))[:limit]
+    hits = process.extract(
+        text, names, scorer=fuzz.WRatio, processor=utils.default_process, limit=limit, score_cutoff=78
+    )
+    return [key for _, _, key in hits]
+
+
+def _select_identity() -> Any:
+    return select(
+        identity.c.id,
+        identity.c.contact_id,
+        identity.c.space,
+        identity.c.user_id,
+        identity.c.name,
+        identity.c.handle,
+        identity.c.verified_at,
+        identity.c.gone_at,
+    )

@@ -1,0 +1,257 @@
+"""The inbox: raw messages, durable before they are acknowledged, finished with everything they caused.
+
+A row is pending until the transaction that took its effect marks it done. Rows of one lane are claimed
+together and in order through the lane's first row: who holds that row's lease holds the lane. The fence
+counts claims, so that a worker which slept past its lease finds its finish refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+
+from crm_store import schema
+from crm_store.rows import insert, is_postgresql
+
+LANE_SLICE = 50  # rows of one lane that one claim takes
+inbox = schema.inbox
+
+
+class LostLease(Exception):
+    """Somebody else has claimed the row since: nothing of this attempt may count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A raw message on its way into the inbox. `wait_s` asks for companions (an album) to be waited for."""
+
+    channel: str
+    event_id: str
+    lane: str
+    body: bytes
+    received_at: datetime
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A claimed inbox row."""
+
+    id: int
+    channel: str
+    event_id: str
+    lane: str
+    body: bytes
+    evidence: str
+    received_at: datetime
+    attempts: int
+    fence: int
+
+
+def accept(
+    tx: Connection, raws: Sequence[Accepted], cursors: Sequence[tuple[str, str]], now: datetime
+) -> int:
+    """Store raw messages and the cursors they belong to; repeats are skipped. Return how many are new."""
+    new = 0
+    if raws:
+        statement = insert(tx, inbox).on_conflict_do_nothing(index_elements=["channel", "event_id"])
+        result = tx.execute(
+            statement,
+            [
+                {
+                    "channel": r.channel,
+                    "event_id": r.event_id,
+                    "lane": r.lane,
+                    "body": r.body,
+                    "received_at": r.received_at,
+                    "due_at": now + timedelta(seconds=r.wait_s),
+                }
+                for r in raws
+            ],
+        )
+        new = max(result.rowcount, 0)
+    for channel, value in cursors:
+        tx.execute(
+            insert(tx, schema.cursor)
+            .values(channel=channel, value=value, updated_at=now)
+            .on_conflict_do_update(index_elements=["channel"], set_={"value": value, "updated_at": now})
+        )
+    return new
+
+
+def cursor(tx: Connection, channel: str) -> str | None:
+    return tx.execute(select(schema.cursor.c.value).where(schema.cursor.c.channel == channel)).scalar()
+
+
+def claim(
+    tx: Connection, now: datetime, *, lanes: int, lease_s: float, busy: Sequence[tuple[str, str]] = ()
+) -> list[list[Waiting]]:
+    """Lease the due heads of up to `lanes` lanes, each with what waits behind it. One list a lane."""
+    heads = (
+        select(func.min(inbox.c.id).label("id"))
+        .where(inbox.c.state == "pending")
+        .group_by(inbox.c.channel, inbox.c.lane)
+        .subquery()
+    )
+    query = (
+        select(inbox.c.id, inbox.c.channel, inbox.c.lane)
+        .where(
+            inbox.c.id.in_(select(heads.c.id)),
+            inbox.c.state == "pending",
+            inbox.c.due_at <= now,
+            or_(inbox.c.lease_until.is_(None), inbox.c.lease_until < now),
+        )
+        .order_by(inbox.c.id)
+        .limit(lanes + len(busy))
+    )
+    if is_postgresql(tx):
+        query = query.with_for_update(skip_locked=True)
+    owned = set(busy)
+    claimed: list[list[Waiting]] = []
+    for head in [h for h in tx.execute(query).all() if (h.channel, h.lane) not in owned][:lanes]:
+        rows = tx.execute(
+            select(
+                inbox.c.id,
+                inbox.c.channel,
+                inbox.c.event_id,
+                inbox.c.lane,
+                inbox.c.body,
+                inbox.c.evidence,
+                inbox.c.received_at,
+                inbox.c.attempts,
+                (inbox.c.fence + 1).label("fence"),
+            )
+            .where(
+                inbox.c.state == "pending",
+                inbox.c.channel == head.channel,
+                inbox.c.lane == head.lane,
+                or_(inbox.c.id == head.id, and_(inbox.c.attempts == 0, inbox.c.id > head.id)),
+            )
+            .order_by(inbox.c.id)
+            .limit(LANE_SLICE)
+        ).all()
+        claimed.append([Waiting(**r._mapping) for r in rows])
+    ids = [{"row": r.id} for lane in claimed for r in lane]
+    if ids:
+        tx.execute(
+            update(inbox)
+            .where(inbox.c.id == bindparam("row"))
+            .values(fence=inbox.c.fence + 1, lease_until=now + timedelta(seconds=lease_s)),
+            ids,
+        )
+    return claimed
+
+
+def finish(tx: Connection, row: Waiting, now: datetime) -> None:
+    """Mark done, in the transaction of everything it caused. Raise LostLease."""
+    _own(tx, row, state="done", finished_at=now, lease_until=None, error="")
+
+
+def examined(tx: Connection, row: Waiting, evidence: str) -> None:
+    _own(tx, row, evidence=evidence)
+
+
+def failed(tx: Connection, row: Waiting, error: str, *, retry_at: datetime | None, now: datetime) -> None:
+    """Count a failed attempt: again at `retry_at`, or to the shelf when that is None. Raise LostLease."""
+    values: dict[str, Any] = {"attempts": inbox.c.attempts + 1, "error": error[:2000], "lease_until": None}
+    if retry_at is None:
+        _own(tx, row, state="shelved", finished_at=now, **values)
+    else:
+        _own(tx, row, due_at=retry_at, **values)
+
+
+def release(tx: Connection, rows: Sequence[Waiting]) -> None:
+    """Give claimed rows back untouched."""
+    for row in rows:
+        tx.execute(
+            update(inbox).where(inbox.c.id == row.id, inbox.c.fence == row.fence).values(lease_until=None)
+        )
+
+
+def forget_leases(tx: Connection) -> None:
+    """At the start of the only process on a store: nobody else can be at work, whatever leases say."""
+    tx.execute(update(inbox).where(inbox.c.state == "pending").values(lease_until=None))
+
+
+def next_due(tx: Connection) -> datetime | None:
+    """When the next pending row falls due or its lease runs out."""
+    return tx.execute(
+        select(func.min(func.coalesce(inbox.c.lease_until, inbox.c.due_at))).where(inbox.c.state == "pending")
+    ).scalar()
+
+
+def shelved(tx: Connection, *, limit: int = 200) -> list[Any]:
+    """What could not be processed, oldest first: id, channel, event_id, received_at, attempts, error."""
+    return list(
+        tx.execute(
+            select(
+                inbox.c.id,
+                inbox.c.channel,
+                inbox.c.event_id,
+                inbox.c.received_at,
+                inbox.c.attempts,
+                inbox.c.error,
+            )
+            .where(inbox.c.state == "shelved")
+            .order_by(inbox.c.id)
+            .limit(limit)
+        ).all()
+    )
+
+
+def body(tx: Connection, row_id: int) -> bytes | None:
+    return tx.execute(select(inbox.c.body).where(inbox.c.id == row_id)).scalar()
+
+
+def retry(tx: Connection, row_id: int, now: datetime) -> bool:
+    """Take a row off the shelf for another round of attempts."""
+    return _move(tx, row_id, {"state": "pending", "attempts": 0, "due_at": now, "finished_at": None})
+
+
+def discard(tx: Connection, row_id: int, now: datetime) -> bool:
+    return _move(tx, row_id, {"state": "discarded", "finished_at": now})
+
+
+def counts(tx: Connection) -> dict[str, int]:
+    """How many are pending and shelved."""
+    rows = tx.execute(
+        select(inbox.c.state, func.count())
+        .where(inbox.c.state.in_(["pending", "shelved"]))
+        .group_by(inbox.c.state)
+    )
+    return {"pending": 0, "shelved": 0} | dict(rows.tuples())
+
+
+def oldest_pending(tx: Connection) -> datetime | None:
+    return tx.execute(select(func.min(inbox.c.received_at)).where(inbox.c.state == "pending")).scalar()
+
+
+def count_unknown(tx: Connection, channel: str, kind: str) -> None:
+    """Count an event of a kind we do not know."""
+    table = schema.event_count
+    tx.execute(
+        insert(tx, table)
+        .values(channel=channel, kind=kind, count=1)
+        .on_conflict_do_update(index_elements=["channel", "kind"], set_={"count": table.c.count + 1})
+    )
+
+
+def _own(tx: Connection, row: Waiting, **values: Any) -> None:
+    result = tx.execute(
+        update(inbox)
+        .where(inbox.c.id == row.id, inbox.c.fence == row.fence, inbox.c.state == "pending")
+        .values(**values)
+    )
+    if result.rowcount != 1:
+        raise LostLease(row.id)
+
+
+def _move(tx: Connection, row_id: int, values: dict[str, Any]) -> bool:
+    result = tx.execute(
+        update(inbox).where(inbox.c.id == row_id, inbox.c.state == "shelved").values(**values)
+    )
+    return result.rowcount == 1

@@ -1,0 +1,263 @@
+"""The outbox: what is to be done on platforms, in order per lane, at least once, and saying so.
+
+The attempt is recorded (state `sending`) before the call. A row found in `sending` after its lease ran out
+has an unknown outcome: `maybe_sent`. The recipient stands in the row and is never resolved again; only the
+thread of a ticket's own card is filled in at claim, since it exists once the card was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+
+from crm_store import schema
+from crm_store.rows import is_postgresql
+
+outbox = schema.outbox
+OPEN = ("pending", "sending")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Something to do on a platform. `options` are the remaining fields of channels' Outbound, as JSON."""
+
+    channel: str
+    room_id: str
+    thread_id: str
+    lane: str
+    op: str
+    purpose: str  # reply answer notice post card mark command: who cares how it ends
+    body: str
+    due_at: datetime
+    options: Mapping[str, Any] = field(default_factory=dict)
+    conversation_id: int | None = None
+    message_id: int | None = None
+    ticket_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A claimed outbox row."""
+
+    id: int
+    lane: str
+    channel: str
+    room_id: str
+    thread_id: str
+    op: str
+    purpose: str
+    body: str
+    options: dict[str, Any]
+    conversation_id: int | None
+    message_id: int | None
+    ticket_id: int | None
+    attempts: int
+    maybe_sent: bool
+    fence: int
+    created_at: datetime
+
+
+def put(tx: Connection, order: Order, now: datetime) -> int:
+    """Write an outbox row and return its id: the key of the message."""
+    return int(
+        tx.execute(
+            outbox.insert().values(
+                lane=order.lane,
+                channel=order.channel,
+                room_id=order.room_id,
+                thread_id=order.thread_id,
+                op=order.op,
+                purpose=order.purpose,
+                body=order.body,
+                options=dict(order.options),
+                conversation_id=order.conversation_id,
+                message_id=order.message_id,
+                ticket_id=order.ticket_id,
+                due_at=order.due_at,
+                created_at=now,
+            )
+        ).inserted_primary_key[0]
+    )
+
+
+def claim(tx: Connection, now: datetime, *, limit: int, lease_s: float) -> list[Leaving]:
+    """Lease the due heads of up to `limit` lanes and count the attempt."""
+    heads = select(func.min(outbox.c.id)).where(outbox.c.state.in_(OPEN)).group_by(outbox.c.lane)
+    query = (
+        select(
+            outbox.c.id,
+            outbox.c.lane,
+            outbox.c.channel,
+            outbox.c.room_id,
+            outbox.c.thread_id,
+            outbox.c.op,
+            outbox.c.purpose,
+            outbox.c.body,
+            outbox.c.options,
+            outbox.c.conversation_id,
+            outbox.c.message_id,
+            outbox.c.ticket_id,
+            (outbox.c.attempts + 1).label("attempts"),
+            or_(outbox.c.maybe_sent, outbox.c.state == "sending").label("maybe_sent"),
+            (outbox.c.fence + 1).label("fence"),
+            outbox.c.created_at,
+        )
+        .where(
+            outbox.c.id.in_(heads),
+            or_(
+                and_(outbox.c.state == "pending", outbox.c.due_at <= now),
+                and_(outbox.c.state == "sending", outbox.c.lease_until < now),
+            ),
+        )
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    if is_postgresql(tx):
+        query = query.with_for_update(skip_locked=True)
+    rows = [Leaving(**r._mapping) for r in tx.execute(query).all()]
+    if rows:
+        tx.execute(
+            update(outbox)
+            .where(outbox.c.id == bindparam("row"))
+            .values(
+                state="sending",
+                attempts=outbox.c.attempts + 1,
+                maybe_sent=bindparam("maybe"),
+                fence=outbox.c.fence + 1,
+                lease_until=now + timedelta(seconds=lease_s),
+            ),
+            [{"row": r.id, "maybe": bool(r.maybe_sent)} for r in rows],
+        )
+    return rows
+
+
+def settle(
+    tx: Connection,
+    row: Leaving,
+    state: str,
+    now: datetime,
+    *,
+    event_id: str = "",
+    error: str = "",
+) -> bool:
+    """End a claimed row as sent, dead or unknown. False when another worker has it by now."""
+    return _own(tx, row, state=state, event_id=event_id, error=error[:2000], settled_at=now, lease_until=None)
+
+
+def postpone(tx: Connection, row: Leaving, due_at: datetime, *, error: str, maybe_sent: bool) -> bool:
+    """Try again later. False when another worker has it by now."""
+    return _own(
+        tx,
+        row,
+        state="pending",
+        due_at=due_at,
+        error=error[:2000],
+        maybe_sent=maybe_sent,
+        lease_until=None,
+    )
+
+
+def withdraw(tx: Connection, row_id: int, now: datetime) -> bool:
+    """Take back what no attempt was made for yet."""
+    result = tx.execute(
+        update(outbox)
+        .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.attempts == 0)
+        .values(state="withdrawn", settled_at=now)
+    )
+    return result.rowcount == 1
+
+
+def amend(tx: Connection, row_id: int, body: str) -> bool:
+    """Change the text of what no attempt was made for yet."""
+    result = tx.execute(
+        update(outbox)
+        .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.attempts == 0)
+        .values(body=body)
+    )
+    return result.rowcount == 1
+
+
+def release_now(tx: Connection, row_id: int, now: datetime) -> bool:
+    """End the hold of a row: send it at once."""
+    result = tx.execute(
+        update(outbox).where(outbox.c.id == row_id, outbox.c.state == "pending").values(due_at=now)
+    )
+    return result.rowcount == 1
+
+
+def forget_leases(tx: Connection, now: datetime) -> None:
+    """At the start of the only process on a store: what was being sent has an unknown outcome."""
+    tx.execute(
+        update(outbox).where(outbox.c.state == "sending").values(lease_until=now - timedelta(seconds=1))
+    )
+
+
+def of_message(tx: Connection, message_id: int) -> list[Any]:
+    """The rows that carry a message to its recipients, oldest first."""
+    return list(
+        tx.execute(
+            select(outbox)
+            .where(outbox.c.message_id == message_id, outbox.c.purpose.in_(["reply", "answer", "notice"]))
+            .order_by(outbox.c.id)
+        ).all()
+    )
+
+
+def next_due(tx: Connection) -> datetime | None:
+    """When the next row falls due or its lease runs out."""
+    return tx.execute(
+        select(func.min(func.coalesce(outbox.c.lease_until, outbox.c.due_at))).where(
+            outbox.c.state.in_(OPEN),
+            outbox.c.id.in_(
+                select(func.min(outbox.c.id)).where(outbox.c.state.in_(OPEN)).group_by(outbox.c.lane)
+            ),
+        )
+    ).scalar()
+
+
+def dead(tx: Connection, *, limit: int = 200) -> list[Any]:
+    """What could not be delivered or has an unknown outcome, oldest first."""
+    return list(
+        tx.execute(
+            select(outbox).where(outbox.c.state.in_(["dead", "unknown"])).order_by(outbox.c.id).limit(limit)
+        ).all()
+    )
+
+
+def retry(tx: Connection, row_id: int, now: datetime) -> bool:
+    """Send again what is dead or unknown."""
+    result = tx.execute(
+        update(outbox)
+        .where(outbox.c.id == row_id, outbox.c.state.in_(["dead", "unknown"]))
+        .values(state="pending", due_at=now, attempts=0, settled_at=None)
+    )
+    return result.rowcount == 1
+
+
+def discard(tx: Connection, row_id: int, now: datetime) -> bool:
+    result = tx.execute(
+        update(outbox)
+        .where(outbox.c.id == row_id, outbox.c.state.in_(["dead", "unknown"]))
+        .values(state="withdrawn", settled_at=now)
+    )
+    return result.rowcount == 1
+
+
+def counts(tx: Connection, states: Sequence[str] = ("pending", "sent", "unknown", "dead")) -> dict[str, int]:
+    """Rows by state; what is being sent counts as pending."""
+    found = dict(tx.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state)).tuples())
+    found["pending"] = found.get("pending", 0) + found.pop("sending", 0)
+    return {state: found.get(state, 0) for state in states}
+
+
+def _own(tx: Connection, row: Leaving, **values: Any) -> bool:
+    result = tx.execute(
+        update(outbox)
+        .where(outbox.c.id == row.id, outbox.c.fence == row.fence, outbox.c.state == "sending")
+        .values(**values)
+    )
+    return result.rowcount == 1

@@ -1,0 +1,114 @@
+"""Staff: who they are, by which platform identities they are known, and the codes that link them."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from crm_store import schema
+from crm_store.rows import insert
+
+staff = schema.staff
+CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # nothing that is misread: no I L O 0 1
+CODE_LIFE = timedelta(hours=24)
+
+
+def add(tx: Connection, now: datetime, name: str, role: str, language: str | None = None) -> int | None:
+    """Add a person; None when the name is taken."""
+    return tx.execute(
+        insert(tx, staff)
+        .values(name=name, role=role, language=language, created_at=now)
+        .on_conflict_do_nothing()
+        .returning(staff.c.id)
+    ).scalar()
+
+
+def by_name(tx: Connection, name: str) -> Any:
+    """By name, whatever its case; None when unknown."""
+    return tx.execute(select(staff).where(func.lower(staff.c.name) == name.strip().lower())).first()
+
+
+def get(tx: Connection, staff_id: int) -> Any:
+    return tx.execute(select(staff).where(staff.c.id == staff_id)).first()
+
+
+def everyone(tx: Connection) -> list[Any]:
+    return list(tx.execute(select(staff).order_by(staff.c.id)).all())
+
+
+def identities(tx: Connection, staff_id: int) -> list[Any]:
+    table = schema.staff_identity
+    return list(tx.execute(select(table).where(table.c.staff_id == staff_id).order_by(table.c.id)).all())
+
+
+def disable(tx: Connection, now: datetime, staff_id: int) -> None:
+    """End somebody's access: their identities stop counting at once and their codes are void."""
+    tx.execute(update(staff).where(staff.c.id == staff_id).values(disabled_at=now))
+    tx.execute(
+        update(schema.staff_code)
+        .where(schema.staff_code.c.staff_id == staff_id, schema.staff_code.c.used_at.is_(None))
+        .values(used_at=now)
+    )
+
+
+def enable(tx: Connection, staff_id: int) -> None:
+    tx.execute(update(staff).where(staff.c.id == staff_id).values(disabled_at=None))
+
+
+def by_identity(tx: Connection, space: str, user_id: str) -> Any:
+    """The active staff member whose identity this is, or None."""
+    table = schema.staff_identity
+    return tx.execute(
+        select(staff)
+        .join(table, table.c.staff_id == staff.c.id)
+        .where(table.c.space == space, table.c.user_id == user_id, staff.c.disabled_at.is_(None))
+    ).first()
+
+
+def new_code(tx: Connection, now: datetime, staff_id: int) -> str:
+    """A one-time code, 10 letters (50 bits), valid a day; only its hash is kept."""
+    code = "".join(secrets.choice(CODE_LETTERS) for _ in range(10))
+    tx.execute(
+        schema.staff_code.insert().values(digest=_digest(code), staff_id=staff_id, expires_at=now + CODE_LIFE)
+    )
+    return code
+
+
+def looks_like_code(text: str) -> bool:
+    text = text.strip().upper()
+    return len(text) == 10 and all(c in CODE_LETTERS for c in text)
+
+
+def redeem(tx: Connection, now: datetime, code: str, space: str, user_id: str, name: str) -> Any:
+    """Link an identity to the person whose code it is and return their row; None for any wrong code."""
+    table = schema.staff_code
+    row = tx.execute(
+        update(table)
+        .where(table.c.digest == _digest(code), table.c.used_at.is_(None), table.c.expires_at > now)
+        .values(used_at=now)
+        .returning(table.c.staff_id)
+    ).first()
+    if row is None:
+        return None
+    member = tx.execute(
+        select(staff).where(staff.c.id == row.staff_id, staff.c.disabled_at.is_(None))
+    ).first()
+    if member is None:
+        return None
+    identity = schema.staff_identity
+    tx.execute(
+        insert(tx, identity)
+        .values(staff_id=member.id, space=space, user_id=user_id, name=name, created_at=now)
+        .on_conflict_do_update(
+            index_elements=["space", "user_id"], set_={"staff_id": member.id, "name": name, "created_at": now}
+        )
+    )
+    return member
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.strip().upper().encode()).hexdigest()
