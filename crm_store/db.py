@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import queue
+import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 P = ParamSpec("P")
@@ -30,7 +32,10 @@ Write = Callable[Concatenate[Connection, P], T]
 
 GROUP_LIMIT = 256  # writes that share one transaction at most: bounds how long a reader of the result waits
 PG_POOL = 10
+PG_ATTEMPTS = 16  # twenty writers of one row under SERIALIZABLE: each got through within 12
 BUSY_TIMEOUT_MS = 10_000  # another process (a command line) may hold the write lock for a moment
+
+_jitter = random.SystemRandom()
 
 
 class StoreError(Exception):
@@ -62,11 +67,15 @@ class Store:
                 self._reader = _sqlite_reader(self.url)
             else:
                 self._engine = create_async_engine(
-                    self.url.set(drivername="postgresql+asyncpg"), pool_size=PG_POOL, max_overflow=10
+                    self.url.set(drivername="postgresql+asyncpg"),
+                    pool_size=PG_POOL,
+                    max_overflow=10,
+                    pool_pre_ping=True,  # a server that was restarted costs a moment, not a failed write
                 )
                 async with self._engine.connect() as connection:
                     await connection.execute(text("SELECT 1"))
-        except (OSError, DBAPIError) as error:
+        except (OSError, DBAPIError, sqlite3.Error) as error:
+            await self.close()
             raise StoreError(f"the store {describe(self.url)} cannot be opened: {cause(error)}") from error
 
     async def close(self) -> None:
@@ -93,13 +102,14 @@ class Store:
             return await self._writer.submit(fn, args, kwargs)
         if self._engine is None:
             raise StoreError("the store is not open")
-        for attempt in (1, 2, 3):
+        for attempt in itertools.count(1):
             try:
                 async with self._engine.begin() as connection:
                     return await connection.run_sync(fn, *args, **kwargs)
             except DBAPIError as error:
-                if attempt == 3 or not _worth_repeating(error):
+                if attempt == PG_ATTEMPTS or not _worth_repeating(error, attempt):
                     raise
+            await asyncio.sleep(_jitter.uniform(0, min(0.2, 0.002 * 2**attempt)))
         raise AssertionError("unreachable")
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -221,21 +231,26 @@ class _SqliteWriter(threading.Thread):
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._engine = sqlite_engine(url)
         self._connection = self._engine.connect()
+        self._closing = False
+        self._door = threading.Lock()  # nothing may queue behind the mark that ends the queue
         self.groups = 0
         self.writes = 0
 
     async def submit(self, fn: Callable[..., T], args: Any, kwargs: Any) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if not self.is_alive():
-            raise StoreError("the store is not open")
-        self._jobs.put((fn, args, kwargs, loop, future))
+        with self._door:
+            if self._closing:
+                raise StoreError("the store is not open")
+            self._jobs.put((fn, args, kwargs, loop, future))
         return await future
 
     def stop(self) -> None:
-        if self.is_alive():
-            self._jobs.put(None)
-            self.join()
+        with self._door:
+            if not self._closing:
+                self._closing = True
+                self._jobs.put(None)
+        self.join()
 
     def run(self) -> None:
         stopping = False
@@ -257,30 +272,50 @@ class _SqliteWriter(threading.Thread):
     def _write(self, group: list[Any]) -> None:
         self.groups += 1
         self.writes += len(group)
-        outcomes: list[tuple[Any, Any, BaseException | None]] = []
+        outcomes: list[_Outcome]
         try:
+            if self._connection.closed:
+                self._connection = self._engine.connect()
             with self._connection.begin():
-                for fn, args, kwargs, loop, future in group:
-                    try:
-                        with self._connection.begin_nested():
-                            result = fn(self._connection, *args, **kwargs)
-                        outcomes.append(((loop, future), result, None))
-                    except Exception as error:
-                        if not self._connection.in_transaction():
-                            raise
-                        outcomes.append(((loop, future), None, error))
-        except Exception as error:  # the commit failed (disk full): nobody may believe that it happened
-            outcomes = [((loop, future), None, error) for *_, loop, future in group]
-        by_loop: dict[Any, list[tuple[Any, Any, BaseException | None]]] = {}
-        for (loop, future), result, failure in outcomes:
-            by_loop.setdefault(loop, []).append((future, result, failure))
+                outcomes = [self._attempt(*job) for job in group]
+        except Exception as error:  # the transaction is gone (disk full): nobody may believe that it happened
+            outcomes = [(loop, future, None, error) for *_, loop, future in group]
+            # After a failed commit SQLite may still be inside the transaction that SQLAlchemy believes ended.
+            if not self._connection.closed:
+                self._connection.invalidate()
+                self._connection.close()
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+        for outcome in outcomes:
+            by_loop.setdefault(outcome[0], []).append(outcome)
         for loop, settled in by_loop.items():
             with contextlib.suppress(RuntimeError):  # that loop is gone, and with it whoever asked
                 loop.call_soon_threadsafe(_settle, settled)
 
+    def _attempt(self, fn: Callable[..., Any], args: Any, kwargs: Any, loop: Any, future: Any) -> _Outcome:
+        try:
+            with self._connection.begin_nested():
+                return loop, future, fn(self._connection, *args, **kwargs), None
+        except BaseException as error:
+            # SQLite undoes the whole transaction by itself on a full disk or an I/O error. SQLAlchemy does
+            # not notice, and what follows would be committed one by one or, worse, confirmed and lost.
+            if not self._in_transaction():
+                raise _first(error) from error
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                return loop, future, None, error
+            carried = RuntimeError(f"a store function raised {type(error).__name__}")
+            carried.__cause__ = error
+            return loop, future, None, carried
 
-def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
-    for future, result, failure in settled:
+    def _in_transaction(self) -> bool:
+        raw = self._connection.connection.dbapi_connection
+        return isinstance(raw, sqlite3.Connection) and raw.in_transaction
+
+
+_Outcome = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, BaseException | None]
+
+
+def _settle(settled: list[_Outcome]) -> None:
+    for _, future, result, failure in settled:
         if future.done():
             continue
         if failure is None:
@@ -289,10 +324,17 @@ def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]
             future.set_exception(failure)
 
 
-def _worth_repeating(error: DBAPIError) -> bool:
+def _first(error: BaseException) -> Exception:
+    """The exception that began it: undoing a savepoint that is gone raises over it."""
+    while isinstance(error.__context__, DBAPIError):
+        error = error.__context__
+    return error if isinstance(error, Exception) else RuntimeError("a store function ended its transaction")
+
+
+def _worth_repeating(error: DBAPIError, attempt: int) -> bool:
     """Two processes met: a serialisation failure, a deadlock, or both inserted the same key."""
-    code = getattr(error.orig, "sqlstate", "") or getattr(error.orig, "pgcode", "")
-    return isinstance(error, IntegrityError) or code in {"40001", "40P01", "23505"}
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
+    return code in {"40001", "40P01"} or (code == "23505" and attempt < 3)
 
 
 def cause(error: BaseException) -> str:
