@@ -1,26 +1,62 @@
-"""How fast we may send: a bucket for everything, one for each chat, and what a 429 forbade."""
+"""How fast we may send: over all chats, in each chat, and what a 429 forbade."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
 
 CHAT_BURST, CHAT_PER_S = 20, 1.0  # one a second in a chat, bursts are tolerated (Bot FAQ)
-GROUP_BURST, GROUP_PER_S = 20, 20 / 60  # 20 a minute in a group (Bot FAQ)
-KEEP = 4096  # chats remembered; a full bucket needs no memory
+GROUP_COUNT, GROUP_S = 20, 60.0  # 20 a minute in a group (Bot FAQ)
+KEEP = 4096  # chats remembered; an idle one needs no memory
+
+
+class Rate(Protocol):
+    def wait(self, now: float) -> float:
+        """Seconds until one more is allowed."""
+
+    def take(self, at: float) -> None:
+        """Use it, at that time."""
+
+    def idle(self, now: float) -> bool:
+        """Whether it is as good as new."""
 
 
 @dataclass(slots=True)
 class Bucket:
+    """So many at once, then so many a second."""
+
     burst: float
     per_s: float
     tokens: float
     at: float
 
     def wait(self, now: float) -> float:
-        """Seconds until a token is there."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.per_s)
         self.at = now
         return max(0.0, (1.0 - self.tokens) / self.per_s)
+
+    def take(self, at: float) -> None:
+        self.tokens -= 1.0
+
+    def idle(self, now: float) -> bool:
+        return self.wait(now) == 0.0 and self.tokens >= self.burst
+
+
+@dataclass(slots=True)
+class Window:
+    """At most GROUP_COUNT in any GROUP_S: a bucket that is full at first would let out twice as many."""
+
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=GROUP_COUNT))
+
+    def wait(self, now: float) -> float:
+        return max(0.0, self.times[0] + GROUP_S - now) if len(self.times) == GROUP_COUNT else 0.0
+
+    def take(self, at: float) -> None:
+        self.times.append(at)
+
+    def idle(self, now: float) -> bool:
+        return not self.times or self.times[-1] + GROUP_S < now
 
 
 class Limits:
@@ -28,17 +64,16 @@ class Limits:
 
     def __init__(self, per_s: float) -> None:
         self._all = Bucket(per_s, per_s, per_s, 0.0)
-        self._chats: dict[str, Bucket] = {}
+        self._chats: dict[str, Rate] = {}
         self._held: dict[str, float] = {}  # chat ("" is all of them) to the end of its retry_after
 
     def take(self, chat: str, now: float, *, patience_s: float) -> float:
         """Reserve a place and return the seconds to wait for it; above `patience_s` nothing is reserved."""
-        held = self.held(chat, now)
-        bucket = self._bucket(chat, now)
-        wait = max(held, self._all.wait(now), bucket.wait(now))
+        rate = self._rate(chat, now)
+        wait = max(self.held(chat, now), self._all.wait(now), rate.wait(now))
         if wait <= patience_s:
-            self._all.tokens -= 1
-            bucket.tokens -= 1
+            self._all.take(now + wait)
+            rate.take(now + wait)
         return wait
 
     def held(self, chat: str, now: float) -> float:
@@ -53,12 +88,12 @@ class Limits:
         if others:
             self._held[""] = now + seconds
 
-    def _bucket(self, chat: str, now: float) -> Bucket:
-        bucket = self._chats.get(chat)
-        if bucket is None:
+    def _rate(self, chat: str, now: float) -> Rate:
+        rate = self._chats.get(chat)
+        if rate is None:
             if len(self._chats) >= KEEP:
-                self._chats = {k: b for k, b in self._chats.items() if b.wait(now) or b.tokens < b.burst}
+                self._chats = {key: r for key, r in self._chats.items() if not r.idle(now)}
             group = chat.startswith("-")
-            burst, per_s = (GROUP_BURST, GROUP_PER_S) if group else (CHAT_BURST, CHAT_PER_S)
-            bucket = self._chats[chat] = Bucket(burst, per_s, burst, now)
-        return bucket
+            rate = Window() if group else Bucket(CHAT_BURST, CHAT_PER_S, CHAT_BURST, now)
+            self._chats[chat] = rate
+        return rate
