@@ -363,8 +363,12 @@ class FakeSlack(Wire):
     def text(self, message: Json) -> str:
         """Everything a person sees of a message or view."""
         files = " ".join(f["name"] for f in message.get("files", ()))
-        blocks = rules.repr_text(message.get("blocks", []))
-        return " ".join(p for p in (blocks or message.get("text", ""), files) if p)
+        blocks = rules.visible(message.get("blocks", []))
+        return "\n".join(p for p in (blocks or message.get("text", ""), files) if p)
+
+    def contents(self, message: Json) -> list[bytes]:
+        """The files of a message."""
+        return [self.files[f["id"]]["content"] for f in message.get("files", ())]
 
     def reactions(self, channel: str, ts: str) -> list[str]:
         return [name for name, people in self.rooms[channel].reactions[ts].items() if people]
@@ -445,8 +449,10 @@ class FakeSlack(Wire):
             "event_ts": self._ts(),
         }
 
-    def store_file(self, name: str, content_type: str, content: bytes, *, user: str = BOT_USER) -> Json:
-        ident = f"F{next(self._ids):08d}"
+    def store_file(
+        self, name: str, content_type: str, content: bytes, *, user: str = BOT_USER, ident: str = ""
+    ) -> Json:
+        ident = ident or f"F{next(self._ids):08d}"
         url = f"{self.root}/files-pri/{ident}/{name}"
         meta = {
             "id": ident,

@@ -380,10 +380,10 @@ class Api:
             entry = self.uploads.get(item.get("id", ""))
             if entry is None or entry["content"] is None:
                 raise Invalid("file_not_found")
-            meta = slack.store_file(
-                entry["name"], "application/octet-stream", entry["content"], user=slack.bot_user
-            )
-            metas.append(meta | {"id": item["id"], "title": item.get("title", entry["name"])})
+            kind = "application/octet-stream"
+            meta = slack.store_file(entry["name"], kind, entry["content"], ident=item["id"])
+            meta["title"] = item.get("title", entry["name"])
+            metas.append(meta)
         need(bool(metas), "files", "invalid_arguments")
         if p.get("channel_id"):
             room = self._room({"channel": p["channel_id"]})
@@ -406,3 +406,13 @@ class Api:
         if p.get("file") not in self.slack.files:
             raise Invalid("file_not_found")
         return {"file": self.slack.files[p["file"]]["meta"]}
+
+    async def _files_delete(self, p: Json) -> Json:
+        if self.slack.files.pop(p.get("file", ""), None) is None:
+            raise Invalid("file_not_found")
+        for room in self.slack.rooms.values():
+            for ts, message in tuple(room.messages.items()):
+                files = message.get("files", ())
+                if files and all(f["id"] == p["file"] for f in files):
+                    del room.messages[ts]
+        return {}

@@ -16,6 +16,7 @@ SCOPES: dict[str, tuple[str, ...]] = {  # method -> any one of these
     "users.info": ("users:read",),
     "files.getUploadURLExternal": ("files:write",),
     "files.completeUploadExternal": ("files:write",),
+    "files.delete": ("files:write",),
     "files.info": ("files:read",),
 }
 ROOM_SCOPES = {  # method -> prefix; the ending depends on the kind of room
@@ -33,7 +34,7 @@ ALL_SCOPES = (
 RINGING = re.compile(r"<!(?:channel|here|everyone|subteam)\b[^>]*>")
 
 TOKENS = re.compile(
-    r"<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+(?:\|[^<>]*)?|![a-z]+|https?://[^<>\s]+|mailto:[^<>\s]+)>"
+    r"<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+(?:\|[^<>]*)?|![a-z]+|https?://[^<>\s\0]+|mailto:[^<>\s\0]+)>"
 )
 
 
@@ -87,6 +88,27 @@ def repr_text(node: Any) -> str:
     if isinstance(node, list):
         return "".join(repr_text(n) for n in node)
     return ""
+
+
+def visible(node: Any) -> str:
+    """What a person reads of blocks: a line for each block, field and button."""
+    if isinstance(node, list):
+        return "\n".join(part for part in map(visible, node) if part)
+    if not isinstance(node, dict):
+        return ""
+    kind = node.get("type", "")
+    if kind in ("plain_text", "mrkdwn"):
+        return str(node["text"])
+    if kind in ("rich_text_section", "rich_text_quote", "rich_text_preformatted"):
+        return "".join(_inline_text(n) for n in node["elements"])
+    return visible([v for v in node.values() if isinstance(v, dict | list)])
+
+
+def _inline_text(node: dict[str, Any]) -> str:
+    named = {"user": "@{user_id}", "emoji": ":{name}:", "channel": "#{channel_id}", "broadcast": "@{range}"}
+    if node["type"] in named:
+        return named[node["type"]].format_map(node)
+    return str(node.get("text") or node.get("url", ""))
 
 
 def rings(node: Any, *, mrkdwn: bool = False) -> bool:

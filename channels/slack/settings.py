@@ -1,0 +1,35 @@
+"""The `[channels.NAME]` table of kind "slack"."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from channels.settings import ChannelSettings
+
+
+class Settings(ChannelSettings):
+    """With `app_token` events come by Socket Mode, without it by HTTP signed with `signing_secret`."""
+
+    kind: Literal["slack"] = "slack"
+    bot_token: str = Field(min_length=1)
+    app_token: str = ""
+    signing_secret: str = ""
+    api_base: str = "https://slack.com/api/"
+
+    @field_validator("bot_token", "app_token", "signing_secret", mode="after")
+    @classmethod
+    def _no_blanks(cls, value: str) -> str:
+        return value.strip()
+
+    @field_validator("api_base", mode="after")
+    @classmethod
+    def _trailing_slash(cls, value: str) -> str:
+        return value if value.endswith("/") else value + "/"
+
+    @model_validator(mode="after")
+    def _one_transport(self) -> Settings:
+        if not self.app_token and not self.signing_secret:
+            raise ValueError("signing_secret is required without app_token")
+        return self
