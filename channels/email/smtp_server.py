@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 import socket
 import sqlite3
 from collections import Counter
@@ -24,7 +25,8 @@ import structlog
 from channels.base import Clock, ConfigError, utc_now
 from channels.email.smtp_limits import Envelope, Limits, Room
 from channels.email.smtp_listen import BACKLOG, listening_socket, tls_context
-from channels.email.smtp_protocol import BUSY, LATER, ROOM_STEP, Session, short_id
+from channels.email.smtp_protocol import LATER, Session
+from channels.email.smtp_wire import BUSY, ROOM_STEP, Wire
 
 __all__ = ["Envelope", "Limits", "Server"]
 
@@ -78,7 +80,7 @@ class Server:
         self.tls_context = tls_context(tls_cert, tls_key) if tls_cert else None
         name = hostname or socket.gethostname()
         self._speak(name.encode("idna", "replace").decode("ascii") if not name.isascii() else name)
-        self._sessions: set[Session] = set()
+        self._sessions: set[Wire] = set()
         self._by_group: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -140,27 +142,27 @@ class Server:
 
     # what a session asks
 
-    def admit(self, session: Session) -> bool:
+    def admit(self, wire: Wire) -> bool:
         """Count a connection in, or turn it away because there are too many."""
         limits = self.limits
-        group = session.peer_group
+        group = wire.peer_group
         if limits.exempt_loopback and (group == "127.0.0.1" or group == "::/64"):
-            group = session.peer_group = ""
+            group = wire.peer_group = ""
         full = len(self._sessions) >= limits.max_sessions or self._closing
         if full or (group and self._by_group[group] >= limits.max_sessions_per_address):
             self.tally.turned_away += 1
             return False
-        self._sessions.add(session)
+        self._sessions.add(wire)
         self.tally.sessions += 1
         if group:
             self._by_group[group] += 1
         return True
 
-    def left(self, session: Session) -> None:
-        if session not in self._sessions:
+    def left(self, wire: Wire) -> None:
+        if wire not in self._sessions:
             return
-        self._sessions.discard(session)
-        group = session.peer_group
+        self._sessions.discard(wire)
+        group = wire.peer_group
         if group:
             self._by_group[group] -= 1
             if not self._by_group[group]:
@@ -174,8 +176,8 @@ class Server:
             log.error("smtp_recipient_check_failed", error=type(error).__name__)
             return None
 
-    def store(self, session: Session, envelope: Envelope) -> asyncio.Task[None]:
-        return self.spawn(self._store(session, envelope))
+    def store(self, wire: Wire, envelope: Envelope) -> asyncio.Task[None]:
+        return self.spawn(self._store(wire, envelope))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -183,7 +185,7 @@ class Server:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _store(self, session: Session, envelope: Envelope) -> None:
+    async def _store(self, wire: Wire, envelope: Envelope) -> None:
         try:
             await self._deliver(envelope)
         except asyncio.CancelledError:  # it took too long, or the server is closing: the sender asks again
@@ -194,9 +196,9 @@ class Server:
             answer = BUSY if disk_full(error) else LATER
         else:
             self.tally.stored += 1
-            answer = b"250 2.0.0 Ok: %s\r\n" % short_id()
+            answer = b"250 2.0.0 Ok: %s\r\n" % secrets.token_hex(4).encode()
         del envelope  # before its room is given to the next
-        session.stored(answer)
+        wire.stored(answer)
 
     def _failed(self, why: str) -> None:
         self.tally.failed += 1
@@ -223,7 +225,11 @@ class Server:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for session in list(self._sessions):
-            session.overdue(now)
+            try:
+                session.overdue(now)
+            except Exception as error:  # one session's trouble must not stop the clock of the others
+                log.error("smtp_sweep_failed", error=type(error).__name__)
+                session.cut()
         self._sweeper = loop.call_later(self._tick_s, self._sweep)
 
 
