@@ -155,6 +155,7 @@ class _Reader:
         self.deepest = 0
         self.box = 0
         self.boxes: list[int] = []
+        self.strengths: list[str] = []
         self.box_count = 0
         self.mark = ""
         self.at_line_start = True
@@ -260,6 +261,8 @@ class _Reader:
             self.lines.append(Line("", min(self.depth, self.lines[-1].depth), box=self.box))
         self.want_blank = False
         mark = self.mark or ("attr" if self.attr else "sig" if self.signature else "")
+        if self.depth and not mark and self.strengths[0]:
+            mark = self.strengths[0]
         if text:
             self.mark = ""
         self.lines.append(
@@ -314,6 +317,7 @@ class _Reader:
                 self.want_blank = self.want_blank or not tight
         if role is Role.QUOTE:
             entry.kind = "quote"
+            entry.href = _quote_strength(values, bool(self.box), self.strengths)
         elif role is Role.BOX:
             entry.kind = "box"
         elif role is Role.ATTRIBUTION:
@@ -383,6 +387,7 @@ class _Reader:
                 self.skip += 1
             case "quote":
                 self.depth += 1
+                self.strengths.append(entry.href)
             case "sig":
                 self.signature += 1
             case "pre":
@@ -411,6 +416,7 @@ class _Reader:
                 self.want_blank = True
         if kind == "quote":
             self.depth -= 1
+            self.strengths.pop()
         elif kind == "sig":
             self.signature -= 1
         elif kind == "pre":
@@ -484,6 +490,21 @@ class _Reader:
         elif tag in ("dt", "dd"):
             while stack and stack[-1].tag in ("dt", "dd", "p"):
                 self.pop()
+
+
+def _quote_strength(values: dict[str, str], boxed: bool, outer: list[str]) -> str:
+    """Tell a reply's blockquote ("") from one a writer may have made: "weak", or "own" (Gmail's indent)."""
+    if outer:
+        return outer[0]
+    classes = values.get("class", "").lower()
+    if boxed or values.get("type", "").lower() == "cite" or values.get("cite", "").lower().startswith("mid:"):
+        return ""
+    if "gmail_quote" in classes:
+        return "own"
+    strong = (
+        "quote" in classes or "quote" in values.get("id", "").lower()
+    ) and "blockquote" not in classes.split()
+    return "" if strong else "weak"
 
 
 def _integer(text: str) -> int:

@@ -89,7 +89,7 @@ def _normal(raw: bytes, defects: list[str]) -> bytes:
         defects.append("cr_line_ends")
     if raw[:3] == b"\xef\xbb\xbf":
         raw = raw[3:]
-    if raw[:1] in b"\r\n \t":
+    if raw[:1] in (b"\r", b"\n", b" ", b"\t", b"\0"):
         raw = raw.lstrip(b"\r\n \t\0")
         defects.append("leading_blank_lines")
     return raw
@@ -107,7 +107,7 @@ def _parse(raw: bytes, ours: Sequence[str], defects: list[str]) -> Mail:
         text = _with_invite(text, found)
     mail_fields = _fields(fields, root, defects)
     sender: Mailbox | None = mail_fields["from_"]
-    reply, quoted = reply_text.extract(found, sender=sender, ours=ours)
+    reply, quoted = reply_text.extract(found, sender=sender, ours=ours, subject=mail_fields["subject"])
     html = ""
     if found.has_html:
         html = sanitize.clean(

@@ -64,8 +64,6 @@ _NAMED_TOP = re.compile(r"border-top", re.I)
 def role_of(tag: str, values: dict[str, str]) -> Role:
     """Read an element's role from its tag and attributes."""
     if tag == "blockquote":
-        if "gmail_quote" in values.get("class", "").split() and values.get("type", "") != "cite":
-            return Role.QUOTE
         return Role.QUOTE
     if not values:
         return Role.CUT if tag == "includetail" else Role.NONE
