@@ -13,6 +13,7 @@ from channels.base import Capabilities, Check, Door, FetchFailed, Quiet, RetryLa
 from channels.conversation import Attachment, Author, Inbound, Outbound, Raw, Sent
 from channels.telegram import decode as decoding
 from channels.telegram.api import DOWNLOAD_LIMIT, Api, Refused
+from channels.telegram.keyboards import Keyboards
 from channels.telegram.limits import Limits
 from channels.telegram.receive import Receiver, Sleep, webhook_problem
 from channels.telegram.render import TEXT_LIMIT
@@ -43,8 +44,9 @@ class TelegramChannel(Quiet):
         token = self._settings.token.get_secret_value()
         self._api = Api(token, self._settings.api_base, self._settings.request_timeout_s)
         limits = Limits(self._settings.messages_per_s)
-        self._receiver = Receiver(setup, self._settings, self._api, limits, sleep)
-        self._sender = Sender(setup.name, self._api, limits, sleep)
+        keyboards = Keyboards()
+        self._receiver = Receiver(setup, self._settings, self._api, limits, keyboards, sleep)
+        self._sender = Sender(setup.name, self._api, limits, keyboards, sleep)
 
     async def run(self, door: Door) -> None:
         await self._receiver.run(door)

@@ -104,7 +104,7 @@ def _message(raw: Raw, message: Json, me: Me) -> list[Inbound]:
         return [replace(_base(raw, message, Kind.MOVED, text=address.room_id), address=old)]
     if content.is_service(message):
         return [_base(raw, message, Kind.UNKNOWN)]
-    private = chat.get("type") == "private"
+    private = _is_private(chat)
     text = content.text_of(message)
     command = COMMAND.match(text)
     to_us = False
@@ -137,7 +137,7 @@ def _edit(raw: Raw, message: Json, me: Me) -> list[Inbound]:
     event_id = f"{target}:edit:{raw.event_id}"
     author = replace(_author(message), may_command=False)
     edit = _base(raw, message, Kind.EDIT, text=content.text_of(message))
-    private = message["chat"].get("type") == "private"
+    private = _is_private(message["chat"])
     return [
         replace(
             edit,
@@ -171,7 +171,7 @@ def _action(raw: Raw, query: Json) -> list[Inbound]:
             action=data,
             target_id=_message_id(message) if message else "",
             trigger=str(query["id"]),
-            private=room["chat"].get("type") == "private",
+            private=_is_private(room["chat"]),
         )
     ]
 
@@ -192,7 +192,7 @@ def _reactions(raw: Raw, event: Json) -> list[Inbound]:
             kind=Kind.REACTION,
             action=change,
             target_id=target,
-            private=event["chat"].get("type") == "private",
+            private=_is_private(event["chat"]),
         )
         for number, change in enumerate(changes)
     ]
@@ -217,7 +217,7 @@ def _base(raw: Raw, message: Json, kind: Kind, *, text: str = "") -> Inbound:
         text=text,
         sent_at=_when(message.get("date"), raw),
         kind=kind,
-        private=message["chat"].get("type") == "private",
+        private=_is_private(message["chat"]),
     )
 
 
@@ -232,6 +232,12 @@ def _unknown(raw: Raw, event: Json) -> Inbound:
 def _address(raw: Raw, message: Json) -> Address:
     thread = message.get("message_thread_id") if message.get("is_topic_message") else None
     return Address(raw.channel, str(message["chat"]["id"]), str(thread or ""))
+
+
+def _is_private(chat: Json) -> bool:
+    """Whether it is a one-to-one chat: these have the person's id, which is positive."""
+    kind = chat.get("type")
+    return kind == "private" or (kind is None and content.integer(chat, "id") > 0)
 
 
 def _message_id(message: Json) -> str:

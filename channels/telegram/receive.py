@@ -26,6 +26,7 @@ from aiohttp import web
 from channels.base import ConfigError, Door, RetryLater, Setup
 from channels.telegram.api import Api, Refused
 from channels.telegram.decode import Me, to_raw
+from channels.telegram.keyboards import Keyboards
 from channels.telegram.limits import Limits
 from channels.telegram.render import keyboard_without_actions
 from channels.telegram.settings import Settings
@@ -39,6 +40,7 @@ CONFLICT_WAIT_S = 3.0
 SETTLED_S = 5.0  # two consumers take turns: one good answer does not mean that the other is gone
 ALARM_S = 3600.0  # Telegram keeps updates for 24 hours: say so well before
 FORGET_OFFSET_S = 6 * 86400.0  # after a week without updates their numbers start anew, at random
+PATIENCE_S = 30.0  # a keyboard that cannot be taken away by then stays: presses are recognised
 WORKERS = 4  # callback queries answered at once
 WEBHOOK_LOOK_S = 300.0
 STORE_TIMEOUT_S = 20.0
@@ -61,15 +63,18 @@ class Backoff:
 class Receiver:
     """One bot's updates, by either way."""
 
-    def __init__(self, setup: Setup, settings: Settings, api: Api, limits: Limits, sleep: Sleep) -> None:
+    def __init__(
+        self, setup: Setup, settings: Settings, api: Api, limits: Limits, keyboards: Keyboards, sleep: Sleep
+    ) -> None:
         self._setup = setup
         self._settings = settings
         self._api = api
         self._limits = limits
+        self._keyboards = keyboards
         self._sleep = sleep
         number = settings.token.get_secret_value().partition(":")[0]
         self.me = Me(number if number.isdigit() else "", settings.username)
-        self._pressed: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(1000)
+        self._pressed: asyncio.Queue[tuple[float, Mapping[str, Any]]] = asyncio.Queue(1000)
         self._up_at = time.monotonic()
         self._conflict_at = -SETTLED_S
 
@@ -266,14 +271,15 @@ class Receiver:
     def _after(self, update: Mapping[str, Any]) -> None:
         query = update.get("callback_query")
         if isinstance(query, dict) and not self._pressed.full():
-            self._pressed.put_nowait(query)
+            self._pressed.put_nowait((time.monotonic(), query))
 
     async def _answer_presses(self) -> None:
         """Stop the button's clock and take the used keyboard away. Neither may hold up anything."""
         while True:
-            query = await self._pressed.get()
+            pressed_at, query = await self._pressed.get()
             try:
                 await self._answer_press(query)
+                await self._take_keyboard(query, pressed_at)
             except (Refused, RetryLater) as error:
                 # "query is too old", "message is not modified": as good as done.
                 log.debug("telegram_press_not_answered", channel=self._setup.name, reason=str(error))
@@ -285,19 +291,23 @@ class Receiver:
             await self._api.call(AnswerCallbackQuery(callback_query_id=str(query.get("id"))))
         except (Refused, RetryLater) as error:
             log.debug("telegram_press_not_answered", channel=self._setup.name, reason=str(error))
+
+    async def _take_keyboard(self, query: Mapping[str, Any], pressed_at: float) -> None:
         message = query.get("message")
         chat = message.get("chat") if isinstance(message, dict) else None
-        if not isinstance(message, dict) or not isinstance(chat, dict) or chat.get("type") != "private":
+        if not isinstance(message, dict) or not isinstance(chat, dict) or str(chat.get("id")).startswith("-"):
             return  # cards in staff rooms and groups are brought up to date by the desk
-        chat_id = str(chat.get("id"))
+        chat_id, message_id = str(chat.get("id")), int(message["message_id"])
         held_s = self._limits.held(chat_id, time.monotonic())
-        if held_s > 30:
+        if held_s > PATIENCE_S:
             return
         await self._sleep(held_s)
         keep = keyboard_without_actions(message.get("reply_markup"))
-        message_id = int(message["message_id"])
-        method = EditMessageReplyMarkup(chat_id=chat_id, message_id=message_id, reply_markup=keep)
-        await self._api.call(method)
+        async with self._keyboards.removing(f"{chat_id}:{message_id}", pressed_at) as wanted:
+            if wanted:
+                await self._api.call(
+                    EditMessageReplyMarkup(chat_id=chat_id, message_id=message_id, reply_markup=keep)
+                )
 
     async def _register_commands(self) -> None:
         """Show the staff commands where staff work, and nowhere else: customers get no hint of them."""

@@ -28,6 +28,7 @@ from channels.conversation import Address, Op, Outbound, Sent
 from channels.rich import to_text
 from channels.telegram import render
 from channels.telegram.api import Api, Refused, TooMany
+from channels.telegram.keyboards import Keyboards
 from channels.telegram.limits import Limits
 from channels.telegram.receive import Sleep
 
@@ -57,10 +58,11 @@ class Progress:
 
 
 class Sender:
-    def __init__(self, name: str, api: Api, limits: Limits, sleep: Sleep) -> None:
+    def __init__(self, name: str, api: Api, limits: Limits, keyboards: Keyboards, sleep: Sleep) -> None:
         self._name = name
         self._api = api
         self._limits = limits
+        self._keyboards = keyboards
         self._sleep = sleep
         self._unfinished: OrderedDict[str, Progress] = OrderedDict()
 
@@ -69,7 +71,8 @@ class Sender:
             case Op.SEND | Op.FORM:
                 return await self._post(message)
             case Op.EDIT:
-                return await self._edit(message)
+                async with self._keyboards.editing(message.target_id):
+                    return await self._edit(message)
             case Op.DELETE:
                 return await self._delete(message)
             case Op.MARK:
@@ -141,7 +144,7 @@ class Sender:
                     chat_id=_chat(chat),
                     message_id=number,
                     text=first.text,
-                    entities=first.entities(),
+                    entities=first.entities() or None,
                     reply_markup=keyboard,
                     link_preview_options=NO_PREVIEW,
                 ),
@@ -167,7 +170,7 @@ class Sender:
             chat_id=_chat(chat),
             message_id=number,
             caption=text.text,
-            caption_entities=text.entities(),
+            caption_entities=text.entities() or None,
             reply_markup=keyboard,
         )
         try:
@@ -303,7 +306,7 @@ def _parts(rendered: render.Rendered, chat: str, thread: str, reply_to: int) -> 
         out.append(
             methods.SendMessage(
                 text=piece.text,
-                entities=piece.entities(),
+                entities=piece.entities() or None,
                 link_preview_options=NO_PREVIEW,
                 reply_markup=markup if number == len(rendered.pieces) else None,
                 **where,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from aiohttp import ClientSession, web
 from pydantic import ValidationError
 
 from channels.base import ConfigError, Setup
-from channels.conversation import Kind
+from channels.conversation import Kind, Op
 from channels.rich import Button, Buttons, Reply
 from channels.telegram import build
 from channels.telegram.channel import TelegramChannel
@@ -159,6 +161,32 @@ async def test_a_pressed_button_is_answered_and_its_keyboard_goes() -> None:
             await tg.until(lambda: tg.answered and tg.sent(7)[0].buttons == ["Site"])
         action = [i for raw in door.raws for i in channel.decode(raw)][-1]
         assert (action.kind, action.action, action.target_id) == (Kind.ACTION, "ok:1", tg.sent(7)[0].id)
+
+
+async def test_an_edit_of_the_desk_wins_over_the_removal_of_a_used_keyboard() -> None:
+    async with FakeTelegram() as tg:
+        channel, door = channel_for(tg), FakeDoor()
+        tg.user_says(7, "hello")
+        async with running(channel, door):
+            sent = await channel.send(outbound("7", Reply.of("page 1", Buttons((Button("Next", "p:2"),)))))
+            tg.fail("answerCallbackQuery", "slow", seconds=0.2)
+            tg.press(7, tg.sent(7)[0], "Next")
+            await door.until(lambda: len(door.raws) == 2)
+            page = Reply.of("page 2", Buttons((Button("Back", "p:1"),)))
+            await channel.send(outbound("7", page, op=Op.EDIT, target_id=sent.event_id))
+            await tg.until(lambda: tg.answered)
+            await channel.send(outbound("7", "later"))
+            assert tg.sent(7)[0].buttons == ["Back"]
+        assert not tg.called("editMessageReplyMarkup")
+
+
+def test_naming_the_channel_does_not_load_its_sdk() -> None:
+    code = (
+        "import sys, channels.telegram, channels.telegram.settings;"
+        "print({'aiogram', 'aiohttp'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
 
 
 async def test_the_commands_are_shown_in_the_staff_group_only() -> None:

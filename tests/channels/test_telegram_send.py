@@ -163,6 +163,13 @@ async def test_a_topic_is_not_opened_twice_when_the_card_must_be_repeated() -> N
         assert list(tg.topics.values()) == ["#12"]
 
 
+async def test_a_group_without_topics_says_why_no_ticket_can_be_opened_there() -> None:
+    async with chat() as (tg, channel):
+        tg.add_group(-1005)
+        with pytest.raises(Undeliverable, match="not a forum"):
+            await channel.send(outbound("-1005", "New ticket", opens_thread=True, subject="#12"))
+
+
 async def test_a_message_can_be_edited_and_taken_back() -> None:
     async with chat() as (tg, channel):
         sent = await channel.send(outbound("7", Reply.of("one", Buttons((Button("Ok", "ok"),)))))
