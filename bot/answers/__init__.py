@@ -1,0 +1,1 @@
+"""Answer a customer's question from the knowledge base, or know that a person must: pure functions only."""
