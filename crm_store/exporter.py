@@ -1,0 +1,236 @@
+"""Export customers, orders, tickets, messages and articles as CSV or JSON, a row at a time.
+
+What the importer reads comes back as it was. A cell that a spreadsheet would run as a formula gets a quote
+before it, which the importer takes away.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+
+from crm_store import schema
+from crm_store.money import in_units
+
+What = Literal["customers", "orders", "tickets", "messages", "articles"]
+Form = Literal["csv", "json"]
+PAGE = 500
+FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
+_SEPARATORS = re.compile(r"[,;|\n，；、]")
+
+
+def export(tx: Connection, what: What, form: Form = "csv") -> Iterator[str]:
+    """The file in pieces of text. Consume it inside the read that gave `tx`; memory is a page of rows."""
+    columns, rows = EXPORTS[what]
+    return _csv(columns, rows(tx)) if form == "csv" else _json(columns, rows(tx))
+
+
+def guarded(cell: str) -> str:
+    """The text so that no spreadsheet takes it for a formula. A number stays a number."""
+    if FORMULA.match(cell) is None or _is_number(cell):
+        return cell
+    return f"'{cell}"
+
+
+def unguarded(cell: str) -> str:
+    """What `guarded` was given."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    return cell[0] in "+-" and cell[1:].replace(".", "", 1).isdecimal() and cell.isascii()
+
+
+def _csv(columns: list[str], rows: Iterator[list[Any]]) -> Iterator[str]:
+    yield _line(columns)
+    for row in rows:
+        yield _line([guarded(_cell(value)) for value in row])
+
+
+def _line(cells: list[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return _time(value)
+        case list() if all(isinstance(part, str) and not _SEPARATORS.search(part) for part in value):
+            return "|".join(value)
+        case list() | dict():
+            return json.dumps(value, ensure_ascii=False) if value else ""
+        case _:
+            return str(value)
+
+
+def _json(columns: list[str], rows: Iterator[list[Any]]) -> Iterator[str]:
+    before = "[\n"
+    for row in rows:
+        values = {
+            name: _time(value) if isinstance(value, datetime) else value
+            for name, value in zip(columns, row, strict=True)
+        }
+        yield before + json.dumps(values, ensure_ascii=False)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _pages(tx: Connection, query: Any, key: Any) -> Iterator[list[Any]]:
+    """The query's rows in pages by id. The query must select its id as "id"."""
+    last = 0
+    while True:
+        page = list(tx.execute(query.where(key > last).order_by(key).limit(PAGE)))
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+        last = page[-1].id
+
+
+def _customers(tx: Connection) -> Iterator[list[Any]]:
+    contact, identity = schema.contact, schema.identity
+    for page in _pages(tx, select(contact), contact.c.id):
+        held: dict[int, dict[str, list[str]]] = {}
+        query = (
+            select(identity)
+            .where(identity.c.contact_id.in_([row.id for row in page]))
+            .order_by(identity.c.id)
+        )
+        for known in tx.execute(query):
+            spaces = held.setdefault(known.contact_id, {})
+            shown = known.handle and f"@{known.handle}" if known.space == "telegram" else known.user_id
+            spaces.setdefault(known.space, []).extend([shown] if shown else [])
+        for row in page:
+            spaces = held.get(row.id, {})
+            yield [
+                row.id,
+                "".join(spaces.get("ref", [])[:1]),
+                row.name,
+                spaces.get("email", []),
+                spaces.get("phone", []),
+                "".join(spaces.get("telegram", [])[:1]),
+                row.company,
+                row.country,
+                row.city,
+                row.language,
+                row.timezone,
+                row.tags,
+                row.fields,
+                row.source,
+                row.created_at,
+            ]
+
+
+def _orders(tx: Connection) -> Iterator[list[Any]]:
+    order, line, identity = schema.order, schema.order_line, schema.identity
+    for page in _pages(tx, select(order), order.c.id):
+        lines: dict[int, list[dict[str, Any]]] = {}
+        currency = {row.id: row.currency for row in page}
+        for item in tx.execute(select(line).where(line.c.order_id.in_(list(currency))).order_by(line.c.id)):
+            amount = in_units(item.amount_minor, currency[item.order_id])
+            lines.setdefault(item.order_id, []).append(
+                {"sku": item.sku, "name": item.name, "quantity": item.quantity, "amount": amount}
+            )
+        owners: dict[int, dict[str, str]] = {}
+        held = select(identity).where(
+            identity.c.contact_id.in_([row.contact_id for row in page]),
+            identity.c.space.in_(["email", "phone", "ref"]),
+        )
+        for known in tx.execute(held.order_by(identity.c.id)):
+            owners.setdefault(known.contact_id, {}).setdefault(known.space, known.user_id)
+        for row in page:
+            owner = owners.get(row.contact_id, {})
+            yield [
+                row.number,
+                row.ordered_at,
+                row.status,
+                in_units(row.amount_minor, row.currency),
+                row.currency,
+                row.tracking,
+                owner.get("email", ""),
+                owner.get("phone", ""),
+                owner.get("ref", ""),
+                lines.get(row.id, []),
+            ]
+
+
+def _tickets(tx: Connection) -> Iterator[list[Any]]:
+    ticket, contact, staff = schema.ticket, schema.contact, schema.staff
+    query = (
+        select(ticket, contact.c.name.label("customer"), staff.c.name.label("assignee"))
+        .join(contact, contact.c.id == ticket.c.contact_id)
+        .join(staff, staff.c.id == ticket.c.assignee_id, isouter=True)
+    )
+    names = _TICKETS
+    for page in _pages(tx, query, ticket.c.id):
+        for row in page:
+            yield [getattr(row, name) for name in names]
+
+
+def _messages(tx: Connection) -> Iterator[list[Any]]:
+    message, ticket = schema.message, schema.ticket
+    query = select(message, ticket.c.number.label("ticket")).join(
+        ticket, ticket.c.id == message.c.ticket_id, isouter=True
+    )
+    for page in _pages(tx, query, message.c.id):
+        for row in page:
+            yield [getattr(row, name) for name in _MESSAGES]
+
+
+def _articles(tx: Connection) -> Iterator[list[Any]]:
+    for page in _pages(tx, select(schema.article), schema.article.c.id):
+        for row in page:
+            yield [getattr(row, name) for name in _ARTICLES]
+
+
+_CUSTOMERS = [
+    *(
+        "id",
+        "ref",
+        "name",
+        "email",
+        "phone",
+        "telegram",
+        "company",
+        "country",
+        "city",
+        "language",
+        "timezone",
+    ),
+    *("tags", "fields", "source", "created_at"),
+]
+_ORDERS = [
+    *("number", "ordered_at", "status", "amount", "currency", "tracking", "email", "phone", "ref", "lines"),
+]
+_TICKETS = [
+    *("number", "kind", "status", "priority", "subject", "channel", "customer", "assignee", "opened_at"),
+    *("first_response_at", "closed_at", "reopened", "rating", "rating_comment"),
+]
+_MESSAGES = [
+    *("id", "conversation_id", "ticket", "kind", "channel", "author_kind", "author", "subject", "text"),
+    *("sent_at", "edited_at"),
+]
+_ARTICLES = ["key", "language", "title", "body", "phrasings", "helped", "not_helped"]
+
+EXPORTS: dict[What, tuple[list[str], Callable[[Connection], Iterator[list[Any]]]]] = {
+    "customers": (_CUSTOMERS, _customers),
+    "orders": (_ORDERS, _orders),
+    "tickets": (_TICKETS, _tickets),
+    "messages": (_MESSAGES, _messages),
+    "articles": (_ARTICLES, _articles),
+}

@@ -1,0 +1,79 @@
+"""Which column means what, by its name in English or Chinese."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import Literal
+
+Kind = Literal["customers", "orders", "articles"]
+
+_CUSTOMERS = {
+    "ref": "ref customer_id customer_no customer_number customer_ref 客户编号 客户号 客户id 会员号 会员编号",
+    "name": "name full_name customer customer_name contact contact_name "
+    "客户名称 客户名 客户姓名 客户 姓名 名称 联系人",
+    "first_name": "first_name firstname given_name 名",
+    "last_name": "last_name lastname surname family_name 姓",
+    "email": "email e_mail mail emails email_address 邮箱 电子邮箱 电子邮件 邮件 邮箱地址 电邮",
+    "phone": "phone mobile telephone tel cell phones phone_number mobile_phone "
+    "手机 手机号 手机号码 电话 电话号码 联系电话 联系方式",
+    "company": "company organisation organization firm 公司 公司名称 单位 企业",
+    "tags": "tags tag labels label groups 标签 分组",
+    "country": "country country_code nation 国家 国家地区",
+    "city": "city town 城市 所在城市 市",
+    "language": "language lang locale 语言 语种",
+    "timezone": "timezone time_zone tz 时区",
+    "telegram": "telegram telegram_handle telegram_username telegram账号 电报",
+}
+_ORDERS = {
+    "number": "number order order_no order_number order_id 订单号 订单编号 订单 单号",
+    "ordered_at": "ordered_at date order_date order_time created created_at placed_at "
+    "下单时间 下单日期 订单日期 订单时间 日期 购买时间",
+    "status": "status state order_status 状态 订单状态",
+    "amount": "amount total total_amount order_total sum value 金额 总金额 订单金额 总价 实付金额 合计",
+    "currency": "currency currency_code 币种 货币",
+    "tracking": "tracking tracking_number tracking_no waybill 运单号 快递单号 物流单号",
+    "sku": "sku product_id product_code item_code 货号 商品编号 商品编码 产品编号",
+    "product": "product item product_name item_name description title 商品 商品名称 产品 产品名称 品名",
+    "quantity": "quantity qty count pieces 数量 件数",
+    "price": "price unit_price 单价 价格",
+    "lines": "lines items products line_items order_lines 商品明细 明细",
+    "ref": _CUSTOMERS["ref"],
+    "name": _CUSTOMERS["name"].replace("名称 ", ""),
+    "email": _CUSTOMERS["email"] + " customer_email 客户邮箱",
+    "phone": _CUSTOMERS["phone"] + " customer_phone 客户电话 客户手机",
+    "country": _CUSTOMERS["country"],
+}
+_ARTICLES = {
+    "key": "key id slug code 编号 键",
+    "language": _CUSTOMERS["language"],
+    "title": "title question heading 标题 问题",
+    "body": "body answer text content 内容 正文 答案 回答",
+    "phrasings": "phrasings questions variants synonyms keywords 问法 相似问法 关键词",
+}
+_NAMES: dict[Kind, dict[str, str]] = {"customers": _CUSTOMERS, "orders": _ORDERS, "articles": _ARTICLES}
+_IGNORED = {"customers": "id created_at updated_at source", "orders": "id updated_at", "articles": ""}
+
+
+def field_of(kind: Kind, column: str) -> str | None:
+    """What a column means, None when it is none of ours."""
+    return _table(kind).get(_plain(column))
+
+
+def is_ignored(kind: Kind, column: str) -> bool:
+    """A column that our own exports write for people, and that says nothing when it comes back."""
+    return _plain(column) in {_plain(name) for name in _IGNORED[kind].split()}
+
+
+@cache
+def _table(kind: Kind) -> dict[str, str]:
+    return {
+        _plain(alias): field
+        for field, aliases in reversed(_NAMES[kind].items())
+        for alias in [field, *aliases.split()]
+    }
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())

@@ -1,0 +1,225 @@
+"""Values as people write them, each in its table."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm_store import import_values as values
+from crm_store.exporter import guarded, unguarded
+from crm_store.import_values import Defaults, Wrong
+from crm_store.money import exponent, in_units
+
+SHANGHAI = Defaults(timezone=ZoneInfo("Asia/Shanghai"), currency="CNY")
+BERLIN = Defaults(timezone=ZoneInfo("Europe/Berlin"), currency="EUR", region="DE")
+BARE = Defaults()
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "defaults", "minor", "code"),
+    [
+        ("1234.50", "", SHANGHAI, 123450, "CNY"),
+        ("¥1,234.50", "", BARE, 123450, "CNY"),
+        ("￥1，234．50", "", BARE, 123450, "CNY"),
+        ("¥1,234", "JPY", BARE, 1234, "JPY"),
+        ("¥1,234", "", Defaults(currency="JPY"), 1234, "JPY"),
+        ("1.234,50 €", "", BARE, 123450, "EUR"),
+        ("€ 1 234,50", "", BARE, 123450, "EUR"),
+        ("CHF 1'234.50", "", BARE, 123450, "CHF"),
+        ("$99", "", BARE, 9900, "USD"),
+        ("$99", "CAD", BARE, 9900, "CAD"),
+        ("HK$99.9", "", BARE, 9990, "HKD"),
+        ("12元", "", BARE, 1200, "CNY"),
+        ("500円", "", BARE, 500, "JPY"),
+        ("1.5", "KWD", BARE, 1500, "KWD"),
+        ("1.234", "KWD", BARE, 1234, "KWD"),
+        ("1,234", "USD", BARE, 123400, "USD"),
+        ("1,234,567.89", "usd", BARE, 123456789, "USD"),
+        ("1.234.567", "EUR", BARE, 123456700, "EUR"),
+        ("1.234", "EUR", Defaults(decimal=","), 123400, "EUR"),
+        ("1.234", "JPY", BARE, 1234, "JPY"),
+        ("-12.00", "EUR", BARE, -1200, "EUR"),
+        ("(12.00)", "EUR", BARE, -1200, "EUR"),
+        ("0", "EUR", BARE, 0, "EUR"),
+        ("0,5", "EUR", BARE, 50, "EUR"),
+        (19.99, "EUR", BARE, 1999, "EUR"),
+        ("12.00", "JPY", BARE, 12, "JPY"),
+    ],
+)
+def test_money_is_read_in_minor_units(
+    text: object, currency: str, defaults: Defaults, minor: int, code: str
+) -> None:
+    assert values.money(text, currency, defaults) == (minor, code)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "reason"),
+    [
+        ("free", "EUR", "amount"),
+        ("", "EUR", "amount"),
+        ("12", "", "currency_missing"),
+        ("12", "doubloons", "currency"),
+        ("€12", "USD", "currency"),
+        ("12 pcs", "USD", "currency"),
+        ("12.5", "JPY", "amount_precision"),
+        ("1.999,999", "EUR", "amount_precision"),
+        ("1.234", "EUR", "amount_ambiguous"),
+        ("9" * 40, "EUR", "amount"),
+    ],
+)
+def test_money_that_is_not_clear_says_why(text: str, currency: str, reason: str) -> None:
+    with pytest.raises(Wrong) as caught:
+        values.money(text, currency, BARE)
+    assert caught.value.reason == reason
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(["EUR", "JPY", "KWD", "CNY"]))
+def test_money_written_is_money_read(minor: int, currency: str) -> None:
+    written = in_units(minor, currency)
+    assert values.money(written, currency, Defaults(decimal=".")) == (minor, currency)
+    if exponent(currency) == 2:
+        assert values.money(written, currency, BARE) == (minor, currency)
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-01-02", "2026-01-01 16:00"),
+        ("2026/1/2 13:04", "2026-01-02 05:04"),
+        ("2026.1.2", "2026-01-01 16:00"),
+        ("20260102", "2026-01-01 16:00"),
+        ("02.01.2026", "2026-01-01 16:00"),
+        ("02.01.2026 13:04", "2026-01-02 05:04"),
+        ("2026年1月2日", "2026-01-01 16:00"),
+        ("2026年1月2日 13时04分", "2026-01-02 05:04"),
+        ("2026年1月2日 下午1:04", "2026-01-02 05:04"),
+        ("２０２６－０１－０２", "2026-01-01 16:00"),
+        ("2026-01-02T05:04:00Z", "2026-01-02 05:04"),
+        ("2026-01-02T05:04:00.123+00:00", "2026-01-02 05:04"),
+        ("2026-01-02 00:04:00 -0500", "2026-01-02 05:04"),
+        ("Jan 2, 2026 1:04 PM", "2026-01-02 05:04"),
+        ("2 January 2026", "2026-01-01 16:00"),
+        ("2-Jan-2026", "2026-01-01 16:00"),
+        ("13/1/2026", "2026-01-12 16:00"),
+        ("1/13/2026", "2026-01-12 16:00"),
+        ("1767330240", "2026-01-02 05:04"),
+        ("1767330240000", "2026-01-02 05:04"),
+    ],
+)
+def test_times_are_read_in_the_zone_of_the_file(text: str, utc: str) -> None:
+    read = values.moment(text, SHANGHAI)
+    assert read.tzinfo is UTC
+    assert f"{read:%Y-%m-%d %H:%M}" == utc
+
+
+def test_a_summer_time_is_not_a_winter_time() -> None:
+    assert values.moment("2026-07-01 12:00", BERLIN) == datetime(2026, 7, 1, 10, tzinfo=UTC)
+    assert values.moment("2026-01-01 12:00", BERLIN) == datetime(2026, 1, 1, 11, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("yesterday", "date"),
+        ("", "date"),
+        ("2026-02-30", "date"),
+        ("2026-01-02 25:00", "date"),
+        ("0026-01-02", "date"),
+        ("2026-01-02 whenever", "date"),
+        ("2 Brumaire 2026", "date"),
+        ("1/2/2026", "date_ambiguous"),
+    ],
+)
+def test_a_time_that_is_not_clear_says_why(text: str, reason: str) -> None:
+    with pytest.raises(Wrong) as caught:
+        values.moment(text, SHANGHAI)
+    assert caught.value.reason == reason
+    assert values.moment("1/2/2026", Defaults(day_first=True)).month == 2
+    assert values.moment("1/2/2026", Defaults(day_first=False)).month == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "e164"),
+    [
+        ("138 0013 8000", "", "+8613800138000"),
+        ("+86 138-0013-8000", "DE", "+8613800138000"),
+        ("１３８００１３８０００", "", "+8613800138000"),
+        ("13800138000.0", "CN", "+8613800138000"),
+        ("030 123456", "DE", "+4930123456"),
+        ("0049 30 123456", "", "+4930123456"),
+        ("(415) 555-2671", "US", "+14155552671"),
+        ("010-62552530", "CN", "+861062552530"),
+    ],
+)
+def test_phones_become_e164(text: str, region: str, e164: str) -> None:
+    assert values.phones(text, region) == [e164]
+
+
+@pytest.mark.parametrize("text", ["call me", "12", "030 123456", "+999999999999999999"])
+def test_what_is_no_phone_is_wrong(text: str) -> None:
+    with pytest.raises(Wrong, match="phone"):
+        values.phones(text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("Anna@Example.COM", ["anna@example.com"]),
+        ("a@example.com; b@example.com, a@example.com", ["a@example.com", "b@example.com"]),
+        ("Anna <anna@example.com>", ["anna@example.com"]),
+        ("mailto:anna@example.com", ["anna@example.com"]),
+        ("ａｎｎａ＠example.com", ["anna@example.com"]),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_addresses_are_lower_case_and_bare(text: object, addresses: list[str]) -> None:
+    assert values.emails(text) == addresses
+
+
+@pytest.mark.parametrize(
+    "text", ["anna", "anna@", "@example.com", "a@b", "a..b@example.com", "a b@c d", "a@b.c1"]
+)
+def test_what_is_no_address_is_wrong(text: str) -> None:
+    with pytest.raises(Wrong, match="email"):
+        values.emails(text)
+
+
+@given(st.one_of(st.text(max_size=60), st.integers(), st.floats(), st.none(), st.booleans()))
+def test_no_reader_raises_anything_but_wrong(value: object) -> None:
+    readers = [
+        values.clean,
+        values.several,
+        values.emails,
+        values.handle,
+        values.whole,
+        values.timezone,
+        lambda v: values.phones(v, "CN"),
+        lambda v: values.money(v, "EUR", BARE),
+        lambda v: values.moment(v, BERLIN),
+    ]
+    for reader in readers:
+        with contextlib.suppress(Wrong):
+            reader(value)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=20) | st.text("'=+-@a1.", max_size=6))
+def test_a_guard_is_put_and_taken_away(cell: str) -> None:
+    shown = guarded(cell)
+    assert unguarded(shown) == cell or shown == cell
+    assert not shown.startswith(("=", "@", "\t", "\r"))
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "＝1+1"])
+def test_a_formula_is_guarded(cell: str) -> None:
+    assert guarded(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["-12.50", "+4930123456", "12", "a=b", ""])
+def test_a_number_is_no_formula(cell: str) -> None:
+    assert guarded(cell) == cell
