@@ -21,6 +21,7 @@ from aiogram.types import BufferedInputFile, InputFile
 from channels.base import RetryLater
 
 DOWNLOAD_LIMIT = 20 << 20  # getFile
+UNTOLD_WAIT_S = 1.0  # after a 429 that does not say how long
 
 
 class Refused(Exception):
@@ -120,23 +121,30 @@ def judge(status: int, raw: bytes) -> Any:
     """What an answer means: its result, or Refused, or RetryLater."""
     try:
         answer = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
+    if not isinstance(answer, dict) and status == 429:
+        raise TooMany("Telegram asks to wait", after_s=UNTOLD_WAIT_S)
     if not isinstance(answer, dict):
         # A page of some proxy. With 200 or 504 nobody knows what happened behind it.
         raise RetryLater(f"Telegram answered {status} without JSON", maybe_sent=status in (200, 504))
     if answer.get("ok") is True and status < 300:
         return answer.get("result")
-    code = status if status >= 300 else int(answer.get("error_code") or 500)
+    code: float = status if status >= 300 else _number(answer.get("error_code")) or 500
     description = str(answer.get("description") or "")
     parameters = answer.get("parameters")
     parameters = parameters if isinstance(parameters, dict) else {}
     if code == 429:
-        raise TooMany("Telegram asks to wait", after_s=float(parameters.get("retry_after") or 1))
+        after_s = _number(parameters.get("retry_after")) or UNTOLD_WAIT_S
+        raise TooMany("Telegram asks to wait", after_s=after_s)
     if code >= 500:
         raise RetryLater(f"Telegram answered {code}", maybe_sent=code == 504)
     moved = str(parameters.get("migrate_to_chat_id") or "")
-    raise Refused(code, description or f"status {code}", moved)
+    raise Refused(int(code), description or f"status {code}", moved)
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and value > 0 else 0
 
 
 def form(method: TelegramMethod[Any]) -> tuple[dict[str, str], dict[str, BufferedInputFile]]:

@@ -301,12 +301,22 @@ def _reply_to(message: Json) -> str:
 
 
 def _quoting(message: Json, text: str) -> str:
-    """The text below what it answers, when that is told."""
+    """The text below what it answers, or below whose words it passes on, when that is told."""
     quote = content.string(content.mapping(message, "quote"), "text")
     if not quote and _reply_to(message):
         quote = content.text_of(content.mapping(message, "reply_to_message"))
-    quoted = "\n".join(f"> {line}" for line in quote.splitlines())
-    return f"{quoted}\n\n{text}" if quoted else ""
+    above = [f"> {line}" for line in quote.splitlines()]
+    origin = content.mapping(message, "forward_origin")
+    if origin:
+        above.append(f"↪ {_origin(origin)}".strip())
+    return "\n".join(above) + f"\n\n{text}" if above else ""
+
+
+def _origin(origin: Json) -> str:
+    """Who wrote a forwarded message first."""
+    user = content.mapping(origin, "sender_user")
+    chat = content.mapping(origin, "sender_chat") or content.mapping(origin, "chat")
+    return _person(user).name or content.string(chat, "title") or content.string(origin, "sender_user_name")
 
 
 def _mentions(message: Json) -> tuple[str, ...]:

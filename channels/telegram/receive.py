@@ -326,7 +326,7 @@ class Receiver:
             try:
                 method = SetMyCommands(commands=commands[:100], scope=scope, language_code=code)
                 await self._api.call(method)
-            except (Refused, RetryLater) as error:
+            except Exception as error:  # a convenience: it may not end the channel
                 log.warning("telegram_commands_not_set", channel=self._setup.name, reason=str(error))
 
 

@@ -97,8 +97,10 @@ class Sender:
                 progress.thread_id = await self._open_topic(chat, message)
             parts = _parts(rendered, chat, progress.thread_id, _number_in(message.in_reply_to_id, chat))
             await self._send_parts(chat, parts, progress)
-        except Undeliverable:
+        except Undeliverable as final:
             self._unfinished.pop(message.key, None)
+            if message.private_to and final.gone:  # of that person, not of the room this is about
+                raise Undeliverable(final.reason) from final
             raise
         self._unfinished.pop(message.key, None)
         address = Address(message.address.channel, chat, progress.thread_id)

@@ -31,7 +31,9 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     "command_group_ours": [{"text": "/stats week", "addressed": True, "private": False}],
     "command_group_bare": [{"text": "/help", "addressed": True}],
     "command_group_other": [],
-    "command_forwarded": [{"text": "/erase 7", "may_command": False, "user_id": "7001"}],
+    "command_forwarded": [
+        {"text": "/erase 7", "may_command": False, "user_id": "7001", "full_text": "↪ Eve\n\n/erase 7"}
+    ],
     "command_via_bot": [{"text": "/stats", "may_command": False}],
     "anonymous_admin": [
         {"text": "/stats", "may_command": False, "user_id": "-1001234567890", "is_bot": False}

@@ -14,6 +14,7 @@ import pytest
 from channels.base import FetchFailed, RetryLater, Undeliverable
 from channels.conversation import Attachment, Op
 from channels.rich import Button, Buttons, Fields, File, Form, Heading, Image, Input, Reply, Table, Text
+from channels.telegram.api import Refused, TooMany, judge
 from channels.telegram.channel import TelegramChannel
 from tests.channels.telegram_kit import channel_for, outbound
 from tests.fakes.telegram import FakeTelegram, SentMessage
@@ -222,6 +223,10 @@ async def test_what_is_for_one_person_goes_to_their_private_chat() -> None:
         assert tg.texts(7) == ["secret"]
         assert tg.texts(FORUM) == []
         assert (sent.address.room_id, sent.address.thread_id) == ("7", "")
+        tg.blocks(7)
+        with pytest.raises(Undeliverable) as blocked:
+            await channel.send(outbound(str(FORUM), "secret", private_to="7"))
+        assert not blocked.value.gone, "the group is still there"
 
 
 @pytest.mark.parametrize(
@@ -385,3 +390,59 @@ async def test_an_answer_of_another_shape_is_still_a_message_sent() -> None:
 
         tg._sendMessage = terse  # type: ignore[method-assign]
         assert (await channel.send(outbound("7", "hello"))).event_id == "7:5"
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "what", "maybe_sent"),
+    [
+        (429, b"<html>slow down</html>", TooMany, False),
+        (429, b'{"ok": false, "parameters": {"retry_after": "soon"}}', TooMany, False),
+        (200, b'{"ok": false, "error_code": 429}', TooMany, False),
+        (200, b'{"ok": false}', RetryLater, False),
+        (200, b"[" * 100_000, RetryLater, True),
+        (504, b"", RetryLater, True),
+        (503, b"", RetryLater, False),
+        (403, b'{"ok": false, "parameters": 3}', Refused, False),
+    ],
+)
+def test_odd_answers_are_judged_and_never_a_crash(
+    status: int, raw: bytes, what: type[Exception], maybe_sent: bool
+) -> None:
+    with pytest.raises(what) as caught:
+        judge(status, raw)
+    assert getattr(caught.value, "maybe_sent", False) == maybe_sent
+
+
+async def test_under_faults_all_arrive_in_order_and_only_unknown_outcomes_are_repeated() -> None:
+    faults = ("5xx", "reset_before", "429", "html", "reset_after", "hang", "502", "html200")
+    async with chat(request_timeout_s=0.3) as (tg, channel):
+        chats = range(21, 29)
+        unknown: dict[str, int] = {}
+        for person in chats:
+            tg.user_says(person, "hello")
+            for n in range(3):
+                tg.fail("sendMessage", "slow", chat_id=person, seconds=0.0)
+                tg.fail("sendMessage", faults[(person + 3 * n) % 8], chat_id=person, retry_after=1)
+
+        async def deliver(person: int) -> None:
+            for number in range(6):
+                message = outbound(str(person), f"{number}")
+                while True:
+                    try:
+                        await channel.send(message)
+                        break
+                    except RetryLater as later:
+                        name = f"{person} {number}"
+                        unknown[name] = unknown.get(name, 0) + later.maybe_sent
+                        await asyncio.sleep(later.after_s or 0.01)
+
+        async with asyncio.TaskGroup() as tasks:
+            for person in chats:
+                tasks.create_task(deliver(person))
+        for person in chats:
+            texts = tg.texts(person)
+            assert texts == sorted(texts)
+            assert set(texts) == {str(n) for n in range(6)}
+            for text in set(texts):
+                assert texts.count(text) <= 1 + unknown.get(f"{person} {text}", 0)
+        assert tg.violations == []

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.fakes import telegram_rules as rules
-from tests.fakes.telegram_api import BotApi, Call, Fault, SentMessage
+from tests.fakes.telegram_api import BotApi, Call, Fault
+from tests.fakes.telegram_methods import SentMessage
 
 __all__ = ["Call", "FakeTelegram", "Fault", "SentMessage"]
 
