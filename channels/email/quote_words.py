@@ -142,7 +142,7 @@ STARTER = re.compile(
     re.I,
 )
 INSIDE_START = re.compile(
-    r"(?:[-_]{2,}\s*)?(?:\b(?:On|At)\s+(?=(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|\d)"
+    r"(?:\b(?:On|At)\s+(?=(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|\d)"
     r"[^:]{0,40}\d)|\b(?:Le|Am|El|Il|Em|Op|Den)\s+(?=(?:[^\W\d]{2,10}\.?,?\s)?\d{1,2}[ ./-])|(?:在|于|於)\s*(?=\d{4}[-/.年]))"
 )
 DATE = re.compile(

@@ -20,7 +20,7 @@ _DECORATION = re.compile(r"^[\s\-_=*~—–─━<>#·.|]+|[\s\-_=*~—–─━
 _RULER = re.compile(r"^\s?[-_=—–─━*]{5,}\s*$")
 _ADDRESS = re.compile(r"[^\s@<>\"'()\[\]]+@[^\s@<>\"'()\[\]]+\.?\w")
 _AT_END = re.compile(r"[>)\]\"*]\s*[:：]\s*[*_]*$")
-_ONLY_WROTE = re.compile(r"^\s*(?:\w+\s?){0,3}[:：]\s*$")
+_ONLY_WROTE = re.compile(r"^\w{1,20}(?:\s\w{1,20}){0,2}\s?[:：]$")
 _URL_LINE = re.compile(r"^\s*[(<\[]?\s*(?:https?://|www\.)\S+\s*[)>\]]?\s*>?\s*$")
 _OPEN_URL = re.compile(r"(?:[(<\[]|https?:)[^)>\]\s]*$")
 _FORWARD_SUBJECT = re.compile(
@@ -212,10 +212,10 @@ def _finish(kept: list[list[Line]], names: set[str], found: bool) -> list[Line]:
         marked = [x for x in run if x.mark != "sig"]
         if any(x.text.strip() for x in marked) or out:
             run = marked
-        texts = [x.text for x in run]
+        texts = [x.text[:300] for x in run]  # a longer line is no part of a signature
         first = not any(x.text.strip() for x in out)
         last = number == len(runs) - 1
-        stripped = signature.strip(texts, names if found else _full(names), first=first)
+        stripped = signature.strip(texts, names, first=first)
         if (
             not any(t.strip() for t in stripped)
             and not last
@@ -229,10 +229,6 @@ def _finish(kept: list[list[Line]], names: set[str], found: bool) -> list[Line]:
     while out and not out[0].text.strip():
         out.pop(0)
     return out
-
-
-def _full(names: set[str]) -> set[str]:
-    return names
 
 
 def _fallback(
@@ -259,10 +255,10 @@ def _mend(lines: list[Line]) -> list[Line]:
     for i, line in enumerate(lines):
         if (
             line.depth == 1
-            and _ONLY_WROTE.match(line.text)
+            and _ONLY_WROTE.match(line.text[:80].strip())
             and i
             and not lines[i - 1].depth
-            and quote_words.WROTE_LAST.search(line.text)
+            and quote_words.WROTE_LAST.search(line.text[:80])
         ):
             if "<" in "".join(x.text[-120:] for x in lines[max(0, i - 3) : i]):
                 out[i] = Line("> " + line.text, 0, raw=line.raw)
@@ -273,7 +269,7 @@ def _mend(lines: list[Line]) -> list[Line]:
         if not before.depth or not after.depth:
             continue
         text = line.text.strip()
-        if _URL_LINE.match(text) or (_OPEN_URL.search(before.text[-300:]) and text[-1:] in ")>]"):
+        if _URL_LINE.match(text[:2_000]) or (_OPEN_URL.search(before.text[-300:]) and text[-1:] in ")>]"):
             out[i] = Line(line.text, before.depth, raw=line.raw)
         elif (
             len(before.raw) >= 66

@@ -130,12 +130,9 @@ def _is_sentence(line: str) -> bool:
     if _CONTACT.search(text[:200]):
         return False
     if _CJK.search(text[:80]):
-        return (
-            len(text) > 16
-            and text[-1:] in "。？！?!~～"
-            or text[-1:] in "？?"
-            or text.count("，") + text.count("、") >= 2
-        )
+        ends = text.endswith(tuple("。？！?!~～"))
+        asks = text.endswith(("？", "?"))
+        return len(text) > 60 or (ends and len(text) > 16) or asks or text.count("，") + text.count("、") >= 2
     words = text.split()
     if text[-1:] == "?" and len(words) > 1:
         return True
