@@ -1,0 +1,1 @@
+"""Decide: the only package that knows both the channels and the store."""

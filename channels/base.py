@@ -74,6 +74,7 @@ class Capabilities:
     private: bool = False  # private_to is honoured
     commands: bool = False  # people may type /commands to the bot here
     safe_repeat: bool = False  # a repeated send is recognised (Message-ID, read-back): repeat after a crash
+    subject_threads: bool = False  # conversations are told apart by thread_hints, not by room (e-mail)
     rating_link: bool = False  # buttons cannot be shown: ratings are asked for by signed link
     text_limit: int = 0  # code points a message; the adapter splits, 0 for none
 

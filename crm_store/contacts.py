@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, update
 
 from crm_store import schema
-from crm_store.rows import insert
+from crm_store.rows import insert, insert_id
 
 contact = schema.contact
 identity = schema.identity
@@ -34,18 +34,17 @@ class Identity:
 def create(
     tx: Connection, now: datetime, *, name: str = "", language: str | None = None, source: str = ""
 ) -> int:
-    return int(
-        tx.execute(
-            contact.insert().values(
-                name=name,
-                language=language,
-                tags=[],
-                fields={},
-                source=source,
-                created_at=now,
-                updated_at=now,
-            )
-        ).inserted_primary_key[0]
+    return insert_id(
+        tx,
+        contact.insert().values(
+            name=name,
+            language=language,
+            tags=[],
+            fields={},
+            source=source,
+            created_at=now,
+            updated_at=now,
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from crm_store import schema
-from crm_store.rows import insert
+from crm_store.rows import insert, insert_id
 
 conversation = schema.conversation
 message = schema.message
@@ -54,7 +54,8 @@ def open_at(
     subject: str = "",
 ) -> Any:
     """Begin a conversation and return its row."""
-    row_id = tx.execute(
+    row_id = insert_id(
+        tx,
         conversation.insert().values(
             key=secrets.token_hex(8),
             channel=channel,
@@ -64,8 +65,8 @@ def open_at(
             language=language,
             subject=subject,
             created_at=now,
-        )
-    ).inserted_primary_key[0]
+        ),
+    )
     return get(tx, row_id)
 
 
@@ -195,6 +196,16 @@ def by_event(tx: Connection, channel: str, event_id: str) -> Any:
         select(message)
         .where(message.c.channel == channel, message.c.event_id == event_id)
         .order_by(message.c.id.desc())
+        .limit(1)
+    ).first()
+
+
+def of_album(tx: Connection, conversation_id: int, album: str) -> Any:
+    """The first message of an album."""
+    return tx.execute(
+        select(message)
+        .where(message.c.conversation_id == conversation_id, message.c.album == album)
+        .order_by(message.c.id)
         .limit(1)
     ).first()
 

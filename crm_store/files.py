@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from crm_store import schema
-from crm_store.rows import insert
+from crm_store.rows import insert, insert_id
 
 attachment = schema.attachment
 blob = schema.blob
@@ -44,21 +44,20 @@ def attach(
     sha256: str | None = None,
     ref: str = "",
 ) -> int:
-    return int(
-        tx.execute(
-            attachment.insert().values(
-                message_id=message_id,
-                filename=filename,
-                content_type=content_type,
-                size=size,
-                kind=kind,
-                inline=inline,
-                content_id=content_id,
-                sha256=sha256,
-                channel=channel,
-                ref=ref,
-            )
-        ).inserted_primary_key[0]
+    return insert_id(
+        tx,
+        attachment.insert().values(
+            message_id=message_id,
+            filename=filename,
+            content_type=content_type,
+            size=size,
+            kind=kind,
+            inline=inline,
+            content_id=content_id,
+            sha256=sha256,
+            channel=channel,
+            ref=ref,
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from crm_store import schema
-from crm_store.rows import is_postgresql
+from crm_store.rows import insert_id, is_postgresql
 
 outbox = schema.outbox
 OPEN = ("pending", "sending")
@@ -63,24 +63,23 @@ class Leaving:
 
 def put(tx: Connection, order: Order, now: datetime) -> int:
     """Write an outbox row and return its id: the key of the message."""
-    return int(
-        tx.execute(
-            outbox.insert().values(
-                lane=order.lane,
-                channel=order.channel,
-                room_id=order.room_id,
-                thread_id=order.thread_id,
-                op=order.op,
-                purpose=order.purpose,
-                body=order.body,
-                options=dict(order.options),
-                conversation_id=order.conversation_id,
-                message_id=order.message_id,
-                ticket_id=order.ticket_id,
-                due_at=order.due_at,
-                created_at=now,
-            )
-        ).inserted_primary_key[0]
+    return insert_id(
+        tx,
+        outbox.insert().values(
+            lane=order.lane,
+            channel=order.channel,
+            room_id=order.room_id,
+            thread_id=order.thread_id,
+            op=order.op,
+            purpose=order.purpose,
+            body=order.body,
+            options=dict(order.options),
+            conversation_id=order.conversation_id,
+            message_id=order.message_id,
+            ticket_id=order.ticket_id,
+            due_at=order.due_at,
+            created_at=now,
+        ),
     )
 
 
@@ -249,7 +248,9 @@ def discard(tx: Connection, row_id: int, now: datetime) -> bool:
 
 def counts(tx: Connection, states: Sequence[str] = ("pending", "sent", "unknown", "dead")) -> dict[str, int]:
     """Rows by state; what is being sent counts as pending."""
-    found = dict(tx.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state)).tuples())
+    found: dict[str, int] = dict(
+        tx.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state)).tuples()
+    )
     found["pending"] = found.get("pending", 0) + found.pop("sending", 0)
     return {state: found.get(state, 0) for state in states}
 

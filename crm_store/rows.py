@@ -15,3 +15,11 @@ def insert(tx: Connection, table: Table) -> Any:
 
 def is_postgresql(tx: Connection) -> bool:
     return tx.dialect.name == "postgresql"
+
+
+def insert_id(tx: Connection, statement: Any) -> int:
+    """Run an insert of one row and return its id."""
+    key = tx.execute(statement).inserted_primary_key
+    if key is None:
+        raise TypeError("not an insert of one row")
+    return int(key[0])

@@ -173,6 +173,10 @@ event_count = Table(  # events of kinds we do not know: counted, not an error
     Column("count", Integer, nullable=False),
 )
 
+meta = Table(  # what the store itself must remember: the generated secret
+    "meta", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False)
+)
+
 counter = Table(  # gap-free numbers
     "counter", metadata, Column("name", String, primary_key=True), Column("value", Integer, nullable=False)
 )

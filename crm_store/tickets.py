@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select, update
 
 from crm_store import schema
-from crm_store.rows import insert
+from crm_store.rows import insert, insert_id
 
 ticket = schema.ticket
 REOPEN_WITHIN = timedelta(days=7)
@@ -29,7 +29,8 @@ def open_new(
     linked_to_id: int | None = None,
 ) -> Any:
     """Open a ticket with the next number and return its row."""
-    row_id = tx.execute(
+    row_id = insert_id(
+        tx,
         ticket.insert().values(
             number=next_number(tx, "ticket"),
             conversation_id=conversation_id,
@@ -41,8 +42,8 @@ def open_new(
             channel=channel,
             linked_to_id=linked_to_id,
             opened_at=now,
-        )
-    ).inserted_primary_key[0]
+        ),
+    )
     return get(tx, row_id)
 
 
@@ -57,6 +58,12 @@ def next_number(tx: Connection, name: str) -> int:
             .returning(table.c.value)
         ).scalar_one()
     )
+
+
+def number_now(tx: Connection, name: str) -> int:
+    """What a counter stands at; 0 before it was used."""
+    table = schema.counter
+    return int(tx.execute(select(table.c.value).where(table.c.name == name)).scalar() or 0)
 
 
 def get(tx: Connection, ticket_id: int) -> Any:

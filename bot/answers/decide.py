@@ -14,7 +14,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from bot.answers.index import ArticleIndex, Hit
-from bot.answers.intent import ORDER_PATTERN, Intent, Kind, recognise
+from bot.answers.intent import ORDER_PATTERN, URGENT, Intent, Kind, recognise, substance
 from bot.answers.language import detect
 
 
@@ -95,7 +95,7 @@ def decide(question: Question, index: ArticleIndex, settings: AnswerSettings) ->
     if not question.text.strip():
         return decision(Action.HANDOVER, "nothing to read", confidence=1.0)
     exact = index.exact(question.text, language)
-    if exact is not None and intent.kind is not Kind.WANTS_PERSON:
+    if exact is not None and intent.kind not in URGENT:
         return decision(Action.ANSWER, "exactly a phrasing of the article", confidence=1.0, article_id=exact)
     match intent.kind:
         case Kind.WANTS_PERSON | Kind.COMPLAINT | Kind.FEEDBACK:
@@ -111,7 +111,7 @@ def decide(question: Question, index: ArticleIndex, settings: AnswerSettings) ->
             return decision(Action.ANSWER, "state of an order")
         case Kind.ORDER_STATUS | Kind.QUESTION:
             pass
-    hits = index.search(question.text, language, limit=max(settings.most_choices, 1))
+    hits = index.search(substance(question.text), language, limit=max(settings.most_choices, 1))
     bar = max(settings.answer_from, index.threshold(language, settings.precision))
     more = hits[0].why if hits else ()
     if hits and hits[0].confidence >= bar:

@@ -92,6 +92,20 @@ def recognise(text: str, language: str, order_pattern: str = ORDER_PATTERN) -> I
     return replace(whole, order_number=number)
 
 
+def substance(text: str) -> str:
+    """Return the text without clauses that are mere courtesy ("Hello, …", "… 谢谢！"); all of it if all is."""
+    clauses = _CLAUSE.findall(_plain(text))
+    if not 1 < len(clauses) <= 12:
+        return text
+    kept = [clause for clause in clauses if not _is_courtesy(clause)]
+    return "".join(kept).strip() if kept else text
+
+
+def _is_courtesy(clause: str) -> bool:
+    judged = _judge(clause)
+    return judged.kind in COURTESIES and judged.confidence >= SURE
+
+
 def _weigh(whole: Intent, parts: list[Intent]) -> Intent:
     """Let an urgent clause, or the one of substance beside courtesies, speak for the message."""
     urgent = [part for part in parts if part.kind in URGENT and part.confidence >= SURE]

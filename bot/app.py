@@ -1,0 +1,200 @@
+"""The composition root: configuration → store → channels → one task group; and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+from aiohttp import web
+
+from bot import commands, decisions, http
+from bot.config import Config
+from bot.delivery import Delivery
+from bot.door import ChannelDoor
+from bot.intake import Intake
+from bot.jobs import Jobs
+from bot.journal import StoreJournal
+from bot.office import Office
+from channels.base import Channel, Clock, ConfigError, Setup, utc_now
+from crm_store import inbox, migrations, outbox, upkeep
+from crm_store.db import Store
+
+log = structlog.get_logger()
+RESTART_S = (1.0, 2.0, 5.0, 15.0, 60.0)
+DRAIN_S = 20.0
+MAX_REQUEST = 64 * 1024**2  # bytes; channels set their own, lower limits
+
+
+class Service:
+    """Everything that runs. `start`, then `wait` or `stop`; or `async with`."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, extra: Mapping[str, Channel] = {}
+    ) -> None:
+        self.config = config
+        self.clock: Clock = clock or utc_now
+        self.store = Store(config.store_url, clock=clock)
+        self.channels: dict[str, Channel] = dict(extra)
+        self.doors: dict[str, ChannelDoor] = {}
+        self.port = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listening: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+        self._failed = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Migrate, build the channels, listen. Raise ConfigError or StoreError in one sentence."""
+        await asyncio.to_thread(migrations.upgrade, self.config.store_url)
+        await self.store.open()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        secret = (self.config.desk.secret or await self.store.write(upkeep.secret)).encode()
+        journals = self._build(secret)
+        self.office = Office(self.config, {n: c.caps for n, c in self.channels.items()}, secret)
+        for journal in journals:
+            journal.office = self.office
+        self.office.index = await self.store.read(decisions.load_index)
+        if self.store.dialect == "sqlite":
+            await self.store.write(inbox.forget_leases)
+            await self.store.write(outbox.forget_leases, self.clock())
+        self.delivery = Delivery(self.store, self.office, self.channels, clock=self.clock)
+        self.intake = Intake(
+            self.store, self.office, self.channels, wake_delivery=self.delivery.wake, clock=self.clock
+        )
+        self.doors = {
+            name: ChannelDoor(self.store, name, self.clock, self.intake.wake) for name in self.channels
+        }
+        await self._listen()
+        self._tasks = [
+            asyncio.create_task(self._watched(self.intake.run()), name="intake"),
+            asyncio.create_task(self._watched(self.delivery.run()), name="delivery"),
+            asyncio.create_task(self._watched(Jobs(self.store, self.office, self.clock).run()), name="jobs"),
+        ]
+        self._listening = [
+            asyncio.create_task(self._watched(self._keep(channel)), name=f"channel:{name}")
+            for name, channel in self.channels.items()
+        ]
+        log.info("started", channels=sorted(self.channels), port=self.port)
+
+    def _build(self, secret: bytes) -> list[StoreJournal]:
+        journals = []
+        for name, settings in self.config.channels.items():
+            journal = StoreJournal(self.store, name, self.clock)
+            journals.append(journal)
+            setup = Setup(
+                name=name,
+                settings=settings.model_dump(),
+                secret=secret,
+                public_url=self.config.http.public_url.rstrip("/"),
+                state_dir=str(self.store.path.parent) if self.store.path else "",
+                clock=self.clock,
+                desk_name=self.config.desk.name,
+                commands=commands.descriptions(),
+                journal=journal,
+            )
+            self.channels[name] = importlib.import_module(f"channels.{settings.kind}").build(setup)
+        return journals
+
+    async def _listen(self) -> None:
+        app = web.Application(client_max_size=MAX_REQUEST)
+        app.add_routes(
+            http.Pages(self.store, self.office, self.doors, self.clock, self.delivery.wake).routes()
+        )
+        for name, channel in self.channels.items():
+            app.add_routes(channel.routes(self.doors[name]))
+        self._runner, self.port = await http.serve(app, self.config.http.host, self.config.http.port)
+
+    async def _keep(self, channel: Channel) -> None:
+        """Run a channel until cancelled: what breaks is started again, what is misconfigured ends us."""
+        door = self.doors[channel.name]
+        tries = 0
+        while True:
+            try:
+                await channel.run(door)
+            except ConfigError:
+                raise
+            except Exception as error:
+                log.exception("channel_failed", channel=channel.name)
+                door.report(f"stopped: {type(error).__name__}")
+            wait = RESTART_S[min(tries, len(RESTART_S) - 1)]
+            tries += 1
+            await asyncio.sleep(wait)
+
+    async def _watched(self, work: object) -> None:
+        try:
+            await work  # type: ignore[misc]
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._failure = error
+            self._failed.set()
+
+    async def wait(self) -> None:
+        """Until something that cannot be mended fails; raises it."""
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def stop(self, *, drain_s: float = DRAIN_S) -> None:
+        """Stop receiving, finish what was received and what is due, close. Safe to call twice."""
+        for task in self._listening:
+            task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+        self._listening = []
+        if self._tasks and drain_s and not self._failed.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_s):
+                    await self.intake.drain()
+                    await self.delivery.drain()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for channel in self.channels.values():
+            await channel.close()
+        await self.store.close()
+
+    async def __aenter__(self) -> Service:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def now(self) -> datetime:
+        return self.clock()
+
+
+async def run(config: Config) -> None:
+    """Run the service until SIGTERM or SIGINT, then drain. Raise what cannot be mended."""
+    service = Service(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await service.start()
+    try:
+        waiting = asyncio.create_task(service.wait())
+        ending = asyncio.create_task(stopping.wait())
+        done, rest = await asyncio.wait([waiting, ending], return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        if waiting in done:
+            waiting.result()
+        log.info("draining")
+    finally:
+        await service.stop()

@@ -1,0 +1,133 @@
+"""The commands of the command line: name, one line of help, arguments, and what to run.
+
+Only argparse is imported here: `wellheard --help` answers in a tenth of a second. Each command imports what
+it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+
+Configure = Callable[[argparse.ArgumentParser, argparse.ArgumentParser], None]
+Run = Callable[[argparse.Namespace], int | None]
+
+
+class CommandFailed(Exception):
+    """The world said no: one sentence for the person at the terminal."""
+
+
+def _late(module: str, name: str) -> Run:
+    def run(arguments: argparse.Namespace) -> int | None:
+        code: int | None = getattr(importlib.import_module(f"bot.cli.{module}"), name)(arguments)
+        return code
+
+    return run
+
+
+def _nothing(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    return None
+
+
+def _demo(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("--port", type=int, default=8080, help="port of the pages on loopback (8080)")
+    sub.add_argument(
+        "--dir", default="", help="keep the demo's data here instead of in a throw-away directory"
+    )
+
+
+def _init(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("dir", nargs="?", default=".", help="where wellheard.toml is written")
+
+
+def _file(what: str) -> Configure:
+    def configure(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+        sub.add_argument("file", help=what)
+
+    return configure
+
+
+def _staff(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(dest="verb", metavar="VERB", required=True)
+    add = verbs.add_parser("add", help="add a person", parents=[shared])
+    add.add_argument("name")
+    add.add_argument("--role", required=True, help="viewer, agent, sales, manager or admin")
+    add.add_argument("--lang", default=None, help="the language they are answered in")
+    code = verbs.add_parser("code", help="print a one-time code to be sent to the bot", parents=[shared])
+    code.add_argument("name")
+    verbs.add_parser("list", help="everybody, with their platform identities", parents=[shared])
+    for verb, text in (("disable", "end somebody's access at once"), ("enable", "give it back")):
+        verbs.add_parser(verb, help=text, parents=[shared]).add_argument("name")
+
+
+def _import(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("what", choices=["customers", "orders", "articles"])
+    sub.add_argument("file")
+    sub.add_argument("--dry-run", action="store_true", help="report only, change nothing")
+    sub.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _export(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("what", choices=["customers", "orders", "tickets", "messages", "articles"])
+    sub.add_argument("--format", choices=["csv", "json"], default="csv")
+
+
+def _ask(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("text")
+    sub.add_argument("--lang", default=None)
+    sub.add_argument("--json", action="store_true")
+
+
+def _command(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("text")
+    sub.add_argument("--as", dest="name", required=True, metavar="NAME", help="the staff member who asks")
+    sub.add_argument("--json", action="store_true")
+
+
+def _email(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(dest="verb", metavar="VERB", required=True)
+    parse = verbs.add_parser("parse", help="how message files are understood", parents=[shared])
+    parse.add_argument("files", nargs="+", metavar="FILE")
+    parse.add_argument("--json", action="store_true", help="one JSON document a line, in order")
+
+
+def _dump(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true")
+
+
+def _shelf(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs.add_parser("list", help="what is there, and why", parents=[shared]).add_argument(
+        "--json", action="store_true"
+    )
+    for verb, text in (
+        ("show", "one entry with its raw message"),
+        ("retry", "try again"),
+        ("discard", "give up on it for good"),
+    ):
+        verbs.add_parser(verb, help=text, parents=[shared]).add_argument("id", help="in:ID or out:ID")
+
+
+COMMANDS: dict[str, tuple[str, Configure, Run]] = {
+    "demo": ("try everything, with no token and no configuration", _demo, _late("demo", "demo")),
+    "init": ("write a commented wellheard.toml", _init, _late("setup", "init")),
+    "run": ("run the service; SIGTERM drains", _nothing, _late("setup", "run")),
+    "doctor": ("check every configured piece for real", _nothing, _late("setup", "doctor")),
+    "migrate": ("bring the database's schema up to date", _nothing, _late("setup", "migrate")),
+    "backup": (
+        "write everything into one file, while running",
+        _file("the backup to write"),
+        _late("setup", "backup"),
+    ),
+    "restore": ("read a backup into an empty store", _file("the backup to read"), _late("setup", "restore")),
+    "staff": ("people: add, code, list, disable, enable", _staff, _late("people", "staff")),
+    "import": ("bring in customers, orders or articles", _import, _late("exchange", "import_")),
+    "export": ("write data to standard output", _export, _late("exchange", "export")),
+    "ask": ("what the bot would answer, and why", _ask, _late("look", "ask")),
+    "command": ("run a staff command as somebody", _command, _late("look", "command")),
+    "email": ("how mail is understood", _email, _late("look", "email")),
+    "dump": ("all tickets and messages, what is pending and shelved", _dump, _late("look", "dump")),
+    "shelf": ("what could not be processed or delivered", _shelf, _late("look", "shelf")),
+    "slack-manifest": ("the app manifest to paste into Slack", _nothing, _late("setup", "slack_manifest")),
+}

@@ -1,0 +1,94 @@
+"""What the commands share: the configuration, an open store, and errors in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from bot import config as configuration
+from bot.cli import CommandFailed
+from bot.config import Config
+from bot.office import Office
+from channels.base import ConfigError
+from crm_store import migrations, upkeep
+from crm_store.db import Store, StoreError
+
+T = TypeVar("T")
+
+
+def load(arguments: argparse.Namespace) -> Config:
+    """The configuration. Raise CommandFailed."""
+    try:
+        return configuration.load(configuration.find(arguments.config))
+    except configuration.Problem as error:
+        raise CommandFailed(str(error)) from error
+
+
+def with_store(config: Config, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Run `work` on the configured store, migrated and open. Raise CommandFailed."""
+    quiet_logs()
+
+    async def go() -> T:
+        async with Store(config.store_url) as store:
+            return await work(store)
+
+    try:
+        migrations.upgrade(config.store_url)
+        return asyncio.run(go())
+    except (StoreError, ConfigError) as error:
+        raise CommandFailed(str(error)) from error
+
+
+async def office_for(config: Config, store: Store) -> Office:
+    """An office without live channels: what they can do is known from their adapters."""
+    import importlib
+
+    from channels.base import Setup
+
+    secret = (config.desk.secret or await store.write(upkeep.secret)).encode()
+    caps = {}
+    for name, settings in config.channels.items():
+        setup = Setup(name=name, settings=settings.model_dump(), secret=secret)
+        channel = importlib.import_module(f"channels.{settings.kind}").build(setup)
+        caps[name] = channel.caps
+        await channel.close()
+    return Office(config, caps, secret)
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def service_logs() -> None:
+    """Facts as JSON lines on stderr, or readable ones at a terminal."""
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+def quiet_logs() -> None:
+    """A command line prints its own words; only warnings of the machinery are let through, to stderr."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,122 @@
+"""init, run, doctor, migrate, backup, restore, slack-manifest: setting the service up and keeping it well."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from bot.cli import CommandFailed
+from bot.cli.common import load, service_logs
+from crm_store.db import StoreError
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Write a commented configuration; an existing one is never overwritten."""
+    directory = Path(arguments.dir)
+    path = directory / "wellheard.toml"
+    text = resources.files("bot").joinpath("sample", "wellheard.toml").read_text("utf-8")
+    text = text.replace('secret = ""', f'secret = "{secrets.token_hex(32)}"', 1)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise CommandFailed(f"{path} is there already; it is left as it is") from error
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be written: {error.strerror}") from error
+    print(f"wrote {path}; connect a channel in it, then: wellheard doctor --config {path}", file=sys.stderr)
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from bot import app
+    from channels.base import ConfigError
+
+    config = load(arguments)
+    service_logs()
+    try:
+        asyncio.run(app.run(config))
+    except (ConfigError, StoreError) as error:
+        raise CommandFailed(str(error)) from error
+    return 0
+
+
+def migrate(arguments: argparse.Namespace) -> int:
+    from crm_store import migrations
+
+    config = load(arguments)
+    try:
+        migrations.upgrade(config.store_url)
+    except (StoreError, OSError) as error:
+        raise CommandFailed(str(error)) from error
+    print(f"the schema is at {migrations.current(config.store_url)}", file=sys.stderr)
+    return 0
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    from crm_store.backup import backup as write
+
+    config = load(arguments)
+    try:
+        write(config.store_url, Path(arguments.file))
+    except (StoreError, OSError) as error:
+        raise CommandFailed(str(error)) from error
+    size = Path(arguments.file).stat().st_size
+    print(f"wrote {arguments.file} ({size / 1e6:.1f} MB)", file=sys.stderr)
+    return 0
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    from crm_store.backup import restore as read
+
+    config = load(arguments)
+    try:
+        read(config.store_url, Path(arguments.file))
+    except (StoreError, OSError) as error:
+        raise CommandFailed(str(error)) from error
+    print("restored", file=sys.stderr)
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    from bot.doctor import examine
+
+    config = load(arguments)
+    failed = False
+    for check in asyncio.run(examine(config)):
+        sign = {"ok": "✓", "warn": "!", "fail": "✗"}[check.state]
+        print(f"{sign} {check.what}" + (f": {check.detail}" if check.detail else ""))
+        if check.fix and check.state != "ok":
+            print(f"    → {check.fix}")
+        failed = failed or check.state == "fail"
+    return 1 if failed else 0
+
+
+def slack_manifest(arguments: argparse.Namespace) -> int:
+    from bot import commands
+
+    config_path = arguments.config or os.environ.get("WELLHEARD_CONFIG")
+    settings: Mapping[str, object] = {}
+    name, public_url = "Wellheard", ""
+    if config_path or Path("wellheard.toml").exists():
+        config = load(arguments)
+        name, public_url = config.desk.name, config.http.public_url
+        slack = next((s for s in config.channels.values() if s.kind == "slack"), None)
+        settings = slack.model_dump() if slack else {}
+    module = importlib.import_module("channels.slack.manifest")
+    english = commands.descriptions()["en"]
+    print_json_pretty(module.manifest(english, settings=settings, name=name, public_url=public_url))
+    return 0
+
+
+def print_json_pretty(value: object) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")

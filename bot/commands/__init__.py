@@ -1,0 +1,161 @@
+"""Staff commands: one file an ability; being there is being registered.
+
+A command is a function with a record: its name, who may use it and whether it writes. The record feeds
+/help, the platforms' command lists, the Slack manifest and docs/commands.md. What the person may do is
+checked here, in one place, and every use is audited.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from bot import i18n, posting
+from bot.access import EVERYONE, Member
+from bot.i18n import UserError, say
+from bot.office import Turn
+from channels.conversation import Inbound, Kind
+from channels.rich import Reply
+from crm_store import audit
+
+_REGISTRY: dict[str, Command] = {}
+_SPELLING = re.compile(r"^\s*[/!！／]([A-Za-z][\w-]*)(?:\s+(.*))?$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A command as it was asked: by whom, with which words, in which ticket's thread."""
+
+    turn: Turn
+    member: Member
+    args: str
+    lang: str
+    ticket: Any = None  # the ticket whose thread it was asked in
+    inbound: Inbound | None = None
+    read_of: list[str] = field(default_factory=list)  # whose data was shown: "contact:5", for the audit log
+
+    def say(self, key: str, **values: object) -> str:
+        return say(key, self.lang, **values)
+
+
+Run = Callable[[Ask], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A staff command. `reads` ones run in a snapshot and never hold the writer."""
+
+    name: str
+    roles: frozenset[str]
+    run: Run
+    reads: bool
+
+
+def command(name: str, *, roles: frozenset[str] = EVERYONE, reads: bool = False) -> Callable[[Run], Run]:
+    """Register a command. Its description and usage are words: `command.NAME` and `usage.NAME`."""
+
+    def register(run: Run) -> Run:
+        _REGISTRY[name] = Command(name, roles, run, reads)
+        return run
+
+    return register
+
+
+@cache
+def everything() -> dict[str, Command]:
+    """All commands by name, after importing every module of this package."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def descriptions() -> dict[str, dict[str, str]]:
+    """What the platforms' command lists show: language → name → description."""
+    return {lang: {name: say(f"command.{name}", lang) for name in everything()} for lang in i18n.languages()}
+
+
+def parse(text: str) -> tuple[str, str] | None:
+    """("customer", "Li Wei") for "/customer Li Wei" or "!customer Li Wei"; None for anything else."""
+    match = _SPELLING.match(text)
+    return (match.group(1).lower(), (match.group(2) or "").strip()) if match else None
+
+
+def is_one(inbound: Inbound) -> bool:
+    """Whether a message is a command, of those there are or mistyped."""
+    return inbound.kind in (Kind.MESSAGE, Kind.COMMAND) and parse(inbound.text) is not None
+
+
+def is_read(text: str) -> bool:
+    """Whether a command only reads, so that it needs no turn on the writer."""
+    parsed = parse(text)
+    found = everything().get(parsed[0]) if parsed else None
+    return found is not None and found.reads
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What a command answered, and what the audit log is to say about it: (action, object, outcome)."""
+
+    reply: Reply
+    audits: tuple[tuple[str, str, str], ...] = ()
+
+
+def run(turn: Turn, inbound: Inbound, member: Member, ticket: Any = None, text: str = "") -> None:
+    """Run a command that arrived and answer where it was asked."""
+    finish(turn, inbound, member, perform(turn, member, text or inbound.text, ticket, inbound=inbound))
+
+
+def finish(turn: Turn, inbound: Inbound, member: Member, done: Performed) -> None:
+    """Audit a command and send its answer: openly where only staff read along, else to the asker alone."""
+    audited(turn, member, done)
+    address = inbound.address
+    among_staff = (
+        turn.office.is_staff_room(address.channel, address.room_id)
+        and bool(address.thread_id)
+        and inbound.kind is Kind.MESSAGE
+    )
+    alone = inbound.private or among_staff
+    posting.answer(turn, address, done.reply, private_to="" if alone else inbound.author.user_id)
+
+
+def audited(turn: Turn, member: Member, done: Performed) -> None:
+    for action, object, outcome in done.audits:
+        audit.record(turn.tx, turn.now, member.actor, action, object, outcome)
+
+
+def perform(
+    turn: Turn, member: Member, text: str, ticket: Any = None, *, inbound: Inbound | None = None
+) -> Performed:
+    """Run the text of a command as a person; refusals and mistakes are answers too."""
+    parsed = parse(text) or parse(f"/{text.strip()}")
+    lang = turn.language_of(member)
+    if parsed is None:
+        return Performed(Reply.of(say("staff.unknown_command_bare", lang, name=text.strip())))
+    name, args = parsed
+    found = everything().get(name)
+    if found is None:
+        return Performed(Reply.of(_unknown(name, lang)))
+    if member.role not in found.roles:
+        refusal = Reply.of(say("staff.refused", lang, role=member.role, name=name))
+        return Performed(refusal, (("command", name, "refused"),))
+    ask = Ask(turn, member, args, lang, ticket, inbound)
+    try:
+        reply = found.run(ask)
+    except UserError as error:
+        reply = Reply.of(say(error.key, lang, **error.values))
+    shown = tuple(("profile", object, "ok") for object in ask.read_of)
+    return Performed(reply, (("command", name, "ok"), *shown))
+
+
+def _unknown(name: str, lang: str) -> str:
+    from rapidfuzz import process  # 60 ms of import, for a typing mistake only
+
+    best = process.extractOne(name, list(everything()), score_cutoff=60)
+    if best is None:
+        return say("staff.unknown_command_bare", lang, name=name)
+    return say("staff.unknown_command", lang, name=name, nearest=best[0])

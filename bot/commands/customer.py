@@ -1,0 +1,137 @@
+"""/customer: who somebody is, what they bought, what is open, when we last spoke."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot import i18n
+from bot.commands import Ask, command
+from bot.i18n import UserError, say
+from bot.office import Turn
+from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table
+from crm_store import contacts, sales, tickets
+from crm_store import profile as profiles
+
+
+@command("customer", reads=True)
+def customer(ask: Ask) -> Reply:
+    if not ask.args:
+        if ask.ticket is not None:
+            return _shown(ask, ask.ticket.contact_id)
+        raise UserError("staff.usage", usage=ask.say("usage.customer"))
+    found = contacts.find(ask.turn.tx, ask.args)
+    if not found:
+        raise UserError("profile.nobody", text=ask.args)
+    if len(found) > 1:
+        buttons = []
+        for contact_id in found:
+            row = contacts.get(ask.turn.tx, contact_id)
+            known = contacts.identities(ask.turn.tx, contact_id)
+            detail = next(
+                (i.user_id for i in known if i.space in ("email", "phone")), row.city or f"{row.id}"
+            )
+            buttons.append(Button(f"{row.name} · {detail}"[:70], action=f"profile:{contact_id}"))
+        return Reply.of(ask.say("profile.several", text=ask.args), Buttons(tuple(buttons)))
+    return _shown(ask, found[0])
+
+
+def _shown(ask: Ask, contact_id: int) -> Reply:
+    ask.read_of.append(f"contact:{contact_id}")
+    return profile(ask.turn, contact_id, ask.lang)
+
+
+def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
+    """A customer's card."""
+    row = contacts.get(turn.tx, contact_id)
+    if row is None:
+        raise UserError("profile.nobody", text=str(contact_id))
+    summary = profiles.summary(turn.tx, contact_id)
+    pairs: list[tuple[str, str]] = [(say("profile.identities", lang), _identities(turn, contact_id, lang))]
+    for key, value in (
+        ("company", row.company),
+        ("place", ", ".join(p for p in (row.city, row.country) if p)),
+        ("language", row.language or ""),
+        ("tags", ", ".join(row.tags)),
+    ):
+        if value:
+            pairs.append((say(f"profile.{key}", lang), value))
+    value = ", ".join(sales.money(amount, currency) for currency, amount in summary.value) or "0"
+    pairs.append(
+        (
+            say("profile.orders", lang),
+            say("profile.orders_value", lang, count=summary.orders, value=value)
+            if summary.orders
+            else say("profile.no_orders", lang),
+        )
+    )
+    if summary.last_order is not None:
+        pairs.append((say("profile.last_order", lang), _order_line(summary.last_order, lang)))
+    opened = tickets.listing(turn.tx, contact_id=contact_id)
+    pairs.append(
+        (
+            say("profile.open_tickets", lang),
+            "; ".join(f"#{t.number} {t.subject} ({say(f'status.{t.status}', lang)})" for t in opened)
+            or say("profile.none", lang),
+        )
+    )
+    pairs.append((say("profile.last_contact", lang), moment(turn, summary.last_contact, lang)))
+    pairs.append(
+        (
+            say("profile.rating", lang),
+            say("profile.rating_value", lang, mean=f"{summary.rating:.1f}", count=summary.ratings)
+            if summary.rating is not None
+            else say("profile.none", lang),
+        )
+    )
+    blocks: list[Block] = [
+        Heading(say("profile.title", lang, name=row.name or say("card.unnamed", lang))),
+        Fields(tuple(pairs)),
+    ]
+    if summary.recent:
+        rows = tuple(
+            (
+                o.number,
+                o.ordered_at.date().isoformat(),
+                status_word(o.status, lang),
+                sales.money(o.amount_minor, o.currency),
+            )
+            for o in summary.recent
+        )
+        blocks.append(Table(("", "", "", ""), rows))
+    return Reply(tuple(blocks))
+
+
+def status_word(status: str, lang: str) -> str:
+    """An order's status in words; one we have no word for stays as it was imported."""
+    key = f"order.{status}"
+    return say(key, lang) if key in i18n.catalogue("en") else status
+
+
+def moment(turn: Turn, at: datetime | None, lang: str) -> str:
+    """How long ago, in words."""
+    if at is None:
+        return say("profile.never", lang)
+    minutes = max(0, int((turn.now - at).total_seconds() // 60))
+    if minutes < 60:
+        return say("age.minutes", lang, n=minutes)
+    if minutes < 60 * 48:
+        return say("age.hours", lang, n=minutes // 60)
+    return say("age.days", lang, n=minutes // 1440)
+
+
+def _identities(turn: Turn, contact_id: int, lang: str) -> str:
+    parts = []
+    for i in contacts.identities(turn.tx, contact_id):
+        name = f"@{i.handle.lstrip('@')} ({i.user_id})" if i.handle else i.user_id
+        state = say("profile.verified" if i.verified_at else "profile.unverified", lang)
+        if i.gone_at:
+            state += ", " + say("profile.unreachable", lang)
+        parts.append(f"{i.space} {name} ({state})")
+    return "\n".join(parts)
+
+
+def _order_line(order: object, lang: str) -> str:
+    from typing import Any, cast
+
+    o = cast(Any, order)
+    return f"{o.number}, {o.ordered_at.date().isoformat()}, {status_word(o.status, lang)}"

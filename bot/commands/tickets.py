@@ -1,0 +1,148 @@
+"""/tickets, /ticket, /note and /reply: the queue and what to do with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot import relay
+from bot.access import AGENTS
+from bot.commands import Ask, command
+from bot.commands.customer import moment
+from bot.i18n import UserError
+from bot.service import card, verbs
+from channels.conversation import Address, Inbound
+from channels.rich import Button, Buttons, Fields, Heading, Reply, Table, Text
+from crm_store import conversations, people, tickets
+
+
+@command("tickets", reads=True)
+def listing(ask: Ask) -> Reply:
+    which = ask.args.lower() or "open"
+    if which not in ("open", "mine", "closed"):
+        raise UserError("staff.usage", usage=ask.say("usage.tickets"))
+    rows = tickets.listing(
+        ask.turn.tx,
+        statuses=("closed",) if which == "closed" else ("new", "open", "pending"),
+        assignee_id=ask.member.id if which == "mine" else None,
+    )
+    if not rows:
+        return Reply.of(ask.say("tickets.none"))
+    columns = ("number", "customer", "subject", "status", "assignee", "age")
+    table = Table(
+        tuple(ask.say(f"tickets.header_{name}") for name in columns),
+        tuple(
+            (
+                str(t.number),
+                card.shorten(t.contact_name, 24),
+                card.shorten(t.subject, 40),
+                ask.say(f"status.{t.status}"),
+                t.assignee or "–",
+                moment(ask.turn, t.opened_at, ask.lang),
+            )
+            for t in rows
+        ),
+    )
+    return Reply.of(Heading(ask.say(f"tickets.title_{which}")), table)
+
+
+@command("ticket", roles=AGENTS)
+def ticket(ask: Ask) -> Reply:
+    row, words = _named(ask)
+    verb, _, rest = words.partition(" ")
+    match verb.lower():
+        case "":
+            return _show(ask, row)
+        case "take":
+            verbs.take(ask.turn, ask.member, row)
+            return Reply.of(ask.say("tickets.done_take", number=row.number))
+        case "close":
+            verbs.close(ask.turn, ask.member, row)
+            return Reply.of(ask.say("tickets.done_close", number=row.number))
+        case "reopen":
+            verbs.reopen(ask.turn, ask.member, row)
+            return Reply.of(ask.say("tickets.done_reopen", number=row.number))
+        case "assign" if rest.strip():
+            now = verbs.assign_by_name(ask.turn, ask.member, row, rest.strip())
+            who = people.get(ask.turn.tx, now.assignee_id).name
+            return Reply.of(ask.say("tickets.done_assign", number=row.number, who=who))
+        case "priority":
+            level = rest.strip().lower()
+            verbs.set_priority(ask.turn, ask.member, row, level)
+            return Reply.of(
+                ask.say("tickets.done_priority", number=row.number, priority=ask.say(f"priority.{level}"))
+            )
+        case _:
+            raise UserError("staff.usage", usage=ask.say("usage.ticket"))
+
+
+@command("note", roles=AGENTS)
+def note(ask: Ask) -> Reply:
+    row, text = _named(ask)
+    if not text:
+        raise UserError("staff.usage", usage=ask.say("usage.note"))
+    relay.note(ask.turn, row, ask.member, text, inbound=_origin(ask))
+    return Reply.of(ask.say("tickets.done_note", number=row.number))
+
+
+@command("reply", roles=AGENTS)
+def reply(ask: Ask) -> Reply:
+    row, text = _named(ask)
+    if not text:
+        raise UserError("staff.usage", usage=ask.say("usage.reply"))
+    origin = _origin(ask)
+    room = ask.turn.office.config.channels.get(origin.address.channel)
+    relay.reply(ask.turn, row, ask.member, text, inbound=origin, hold_s=room.hold_s if room else 0.0)
+    conversation = conversations.get(ask.turn.tx, row.conversation_id)
+    return Reply.of(ask.say("staff.replied", recipients=card.recipients(ask.turn, conversation)))
+
+
+def _named(ask: Ask) -> tuple[Any, str]:
+    """The ticket a command is about: the number it begins with, else the thread's own. And the rest."""
+    first, _, rest = ask.args.partition(" ")
+    digits = first.lstrip("#")
+    if digits.isdigit() and len(digits) < 10:
+        row = tickets.by_number(ask.turn.tx, int(digits))
+        if row is None:
+            raise UserError("staff.no_ticket", number=digits)
+        return row, rest.strip()
+    if ask.ticket is None:
+        raise UserError("staff.needs_ticket")
+    return tickets.get(ask.turn.tx, ask.ticket.id), ask.args
+
+
+def _origin(ask: Ask) -> Inbound:
+    """Where the words came from: an event of the platform, or the command line."""
+    if ask.inbound is not None:
+        return ask.inbound
+    import secrets
+
+    from channels.conversation import Author
+
+    return Inbound(
+        address=Address("cli", "cli"),
+        event_id=secrets.token_hex(8),
+        author=Author(ask.member.name, ask.member.name),
+        text=ask.args,
+        sent_at=ask.turn.now,
+        private=True,
+    )
+
+
+def _show(ask: Ask, row: Any) -> Reply:
+    base = card.build(ask.turn, row)
+    heading = next(b for b in base.blocks if isinstance(b, Heading))
+    fields = next(b for b in base.blocks if isinstance(b, Fields))
+    buttons = next((b for b in base.blocks if isinstance(b, Buttons)), Buttons(()))
+    lines = []
+    for m in conversations.history(ask.turn.tx, row.conversation_id, limit=12):
+        if m.kind == "out":
+            who = ask.say("thread.agent", name=m.author) if m.author else ask.say("thread.bot")
+        elif m.kind == "note":
+            who = ask.say("thread.note", name=m.author)
+        else:
+            who = ask.say("thread.customer", name=m.author)
+        lines.append(f"{who} {card.shorten(m.text, 300)}")
+    actions = tuple(Button(b.label, b.action, b.url, b.style) for b in buttons.buttons)
+    return Reply.of(
+        heading, fields, Text(ask.say("tickets.history"), small=True), "\n".join(lines), Buttons(actions)
+    )

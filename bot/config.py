@@ -1,0 +1,181 @@
+"""The configuration: one TOML file, `env:NAME` for secrets, and an unknown key is an error that names its path."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bot.answers import decide
+from channels.settings import ChannelSettings
+
+KINDS = ("telegram", "slack", "email", "web", "console")
+
+
+class Problem(Exception):
+    """The configuration cannot be used. The message is one sentence that names what is wrong."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Table):
+    url: str = "sqlite:///wellheard.db"
+
+
+class HttpSettings(_Table):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    metrics: bool = True
+
+
+class AnswerSettings(decide.AnswerSettings):
+    """When the bot answers by itself."""
+
+    enabled: bool = True
+
+
+class DeskSettings(_Table):
+    name: str = "Wellheard"
+    languages: tuple[str, ...] = ("en", "zh")
+    business_hours: str = "Mon-Fri 09:00-18:00"
+    timezone: str = "UTC"
+    currency: str = "EUR"
+    country: str = ""  # two letters: how phone numbers without a country are read
+    secret: str = ""  # signs links and reply addresses; empty: generated and kept in the store
+    ask_rating: bool = True
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not a time zone") from error
+        return value
+
+    @field_validator("languages")
+    @classmethod
+    def _languages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one language")
+        return value
+
+
+class LineSettings(_Table):
+    """How the line retries. Times in seconds."""
+
+    intake_attempts: int = Field(default=5, ge=1)
+    delivery_attempts: int = Field(default=12, ge=1)  # with back-off to 6 hours: about two days
+    lease_s: float = Field(default=60, gt=0)
+    keep_raw_days: int = Field(default=30, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that is configured. `base` is the file's directory: relative paths start there."""
+
+    store: StoreSettings
+    http: HttpSettings
+    desk: DeskSettings
+    answers: AnswerSettings
+    line: LineSettings
+    channels: Mapping[str, ChannelSettings]
+    base: Path
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL with a relative SQLite path resolved against the configuration's directory."""
+        prefix = "sqlite:///"
+        url = self.store.url
+        if url.startswith(prefix) and not url.startswith("sqlite:////"):
+            return f"{prefix}{(self.base / url.removeprefix(prefix)).absolute()}"
+        return url
+
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "store": StoreSettings,
+    "http": HttpSettings,
+    "desk": DeskSettings,
+    "answers": AnswerSettings,
+    "line": LineSettings,
+}
+
+
+def find(path: str | None) -> Path:
+    """The configuration file: the given one, $WELLHEARD_CONFIG, or wellheard.toml here."""
+    return Path(path or os.environ.get("WELLHEARD_CONFIG") or "wellheard.toml")
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration file. Raise Problem."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise Problem(f"{path}: no such file; `wellheard init` writes one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{path}: cannot be read: {error}") from error
+    return parse(text, path=path, environ=environ)
+
+
+def parse(
+    text: str, *, path: Path = Path("wellheard.toml"), environ: Mapping[str, str] = os.environ
+) -> Config:
+    """Read the text of a configuration file. Raise Problem."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"{path}: {error}") from error
+    for key in raw:
+        if key not in _TABLES and key != "channels":
+            raise Problem(f"{path}: [{key}] is not a known table")
+    tables = {name: _table(path, name, cls, raw.get(name, {}), environ) for name, cls in _TABLES.items()}
+    channels: dict[str, ChannelSettings] = {}
+    given = raw.get("channels", {})
+    if not isinstance(given, dict):
+        raise Problem(f"{path}: channels must be tables such as [channels.support]")
+    for name, settings in given.items():
+        where = f"channels.{name}"
+        kind = settings.get("kind") if isinstance(settings, dict) else None
+        if kind not in KINDS:
+            raise Problem(f"{path}: {where}.kind must be one of {', '.join(KINDS)}")
+        cls = importlib.import_module(f"channels.{kind}.settings").Settings
+        channels[name] = _table(path, where, cls, settings, environ)
+    return Config(channels=channels, base=path.parent.absolute(), **tables)
+
+
+def _table(path: Path, where: str, cls: type[Any], given: Any, environ: Mapping[str, str]) -> Any:
+    try:
+        return cls(**_resolved(path, where, given, environ))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join([where, *(str(part) for part in first["loc"])])
+        what = (
+            "unknown key"
+            if first["type"] == "extra_forbidden"
+            else first["msg"].removeprefix("Value error, ")
+        )
+        raise Problem(f"{path}: {key}: {what}") from error
+
+
+def _resolved(path: Path, where: str, given: Any, environ: Mapping[str, str]) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise Problem(f"{path}: {where} must be a table")
+    out: dict[str, Any] = {}
+    for key, value in given.items():
+        if isinstance(value, str) and value.startswith("env:"):
+            name = value.removeprefix("env:")
+            if not environ.get(name):
+                raise Problem(f"{path}: {where}.{key}: the environment variable {name} is not set")
+            value = environ[name]
+        out[key] = tuple(value) if isinstance(value, list) else value
+    return out

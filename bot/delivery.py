@@ -1,0 +1,290 @@
+"""Delivery: claims outbox rows, sends them outside any transaction, and settles what became of them.
+
+At least once, and it says so. The claim records the attempt; a row whose outcome is unknown is repeated where
+the platform recognises the repeat, and for an agent's reply (once, and marked); never for what is automatic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from bot import posting, relay
+from bot.i18n import say
+from bot.office import Office, Turn
+from bot.service import card
+from channels import rich
+from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeliverable
+from channels.conversation import Address, Attachment, Author, Op, Outbound, Sent
+from channels.rich import Block, File, Reply, Text
+from crm_store import conversations, files, outbox, tickets
+from crm_store.db import Store
+from crm_store.outbox import Leaving
+
+log = structlog.get_logger()
+AT_ONCE = 64
+POLL_S = 2.0
+SEND_TIMEOUT_S = 90.0
+FIRST_RETRY_S = 5.0
+LONGEST_RETRY_S = 3 * 3600.0
+GIVE_UP_AFTER = timedelta(days=3)
+UNFETCHABLE_TRIES = 5
+IMPORTANT = ("reply", "answer", "notice", "card", "post", "code", "change")
+
+
+class Delivery:
+    """Works through the outbox until cancelled; `wake` says that there is something new."""
+
+    def __init__(
+        self,
+        store: Store,
+        office: Office,
+        channels: Mapping[str, Channel],
+        *,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._office = office
+        self._channels = channels
+        self._clock = clock
+        self._jitter = jitter
+        self._wake = asyncio.Event()
+        self._busy: set[asyncio.Task[None]] = set()
+        self.sent = 0
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                if not await self._claim(group):
+                    await self._rest()
+
+    async def drain(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Wait until nothing that is due waits or is being sent."""
+        while not until():
+            due = await self._store.read(outbox.next_due)
+            if not self._busy and (due is None or due > self._clock()):
+                return
+            self._wake.set()
+            await asyncio.sleep(0.02)
+
+    async def _claim(self, group: asyncio.TaskGroup) -> bool:
+        room = AT_ONCE - len(self._busy)
+        if room <= 0:
+            await asyncio.wait(self._busy, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        rows = await self._store.write(self._claim_now, room)
+        for row, previous in rows:
+            task = group.create_task(self._deliver(row, previous))
+            self._busy.add(task)
+            task.add_done_callback(self._done)
+        return bool(rows)
+
+    def _claim_now(self, tx: Connection, room: int) -> list[tuple[Leaving, Outbound]]:
+        rows = outbox.claim(tx, self._store.now(tx), limit=room, lease_s=self._lease_s)
+        return [(row, self._outbound(tx, row)) for row in rows]
+
+    @property
+    def _lease_s(self) -> float:
+        return max(self._office.config.line.lease_s, SEND_TIMEOUT_S * 1.5)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._busy.discard(task)
+        self._wake.set()
+
+    async def _rest(self) -> None:
+        due = await self._store.read(outbox.next_due)
+        wait = POLL_S if due is None else min(POLL_S, max(0.01, (due - self._clock()).total_seconds()))
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _outbound(self, tx: Connection, row: Leaving) -> Outbound:
+        """The value a channel sends. The recipient is the row's; only a ticket's own thread is looked up,
+        since it exists once its card was sent."""
+        options: dict[str, Any] = dict(row.options)
+        thread_id, target_id = row.thread_id, options.get("target_id", "")
+        if row.ticket_id is not None and row.purpose in ("post", "card"):
+            thread = tickets.thread_of(tx, row.ticket_id, row.channel, row.room_id)
+            if thread is not None:
+                thread_id = thread_id or thread.thread_id
+                if row.purpose == "card" and row.op == Op.EDIT:
+                    target_id = thread.card_event_id
+        return Outbound(
+            address=Address(row.channel, row.room_id, thread_id),
+            reply=rich.load(row.body),
+            key=str(row.id),
+            op=Op(row.op),
+            in_reply_to_id=options.get("in_reply_to_id", ""),
+            subject=options.get("subject", ""),
+            target_id=target_id,
+            mark=options.get("mark", ""),
+            trigger=options.get("trigger", ""),
+            private_to=options.get("private_to", ""),
+            thread_key=options.get("thread_key", ""),
+            references=tuple(options.get("references", ())),
+            cc=tuple(Author(user_id, name) for user_id, name in options.get("cc", ())),
+            opens_thread=bool(options.get("opens_thread")),
+            automatic=bool(options.get("automatic")),
+            attempt=row.attempts,
+        )
+
+    async def _deliver(self, row: Leaving, message: Outbound) -> None:
+        channel = self._channels.get(row.channel)
+        caps = channel.caps if channel is not None else Capabilities()
+        if row.maybe_sent and not self._may_repeat(row, caps):
+            await self._end(row, "unknown", "the outcome of an earlier attempt is unknown")
+            return
+        try:
+            if channel is None:
+                raise Undeliverable(f"the channel {row.channel} is not configured")
+            if message.op in (Op.EDIT, Op.DELETE, Op.MARK) and not message.target_id:
+                raise Undeliverable("there is nothing to change")
+            message = replace(message, reply=await self._with_files(row, message.reply))
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                sent = await channel.send(message)
+        except RetryLater as error:
+            await self._later(row, error)
+        except Undeliverable as error:
+            await self._refused(row, error)
+        except TimeoutError:
+            await self._later(row, RetryLater("no answer in time", maybe_sent=True))
+        except Exception as error:
+            log.exception("send_failed", channel=row.channel, outbox=row.id)
+            await self._later(row, RetryLater(f"{type(error).__name__}: {error}", maybe_sent=True))
+        else:
+            await self._sent(row, sent)
+
+    def _may_repeat(self, row: Leaving, caps: Capabilities) -> bool:
+        if caps.safe_repeat or row.op != Op.SEND:
+            return True
+        return row.purpose in ("reply", "card", "post") and not row.options.get("repeated")
+
+    async def _with_files(self, row: Leaving, reply: Reply) -> Reply:
+        """Fill in the content of files: from the store, or from the platform they came by."""
+        if not any(isinstance(b, File) and not b.content for b in reply.blocks):
+            return reply
+        blocks: list[Block] = []
+        for block in reply.blocks:
+            if isinstance(block, File) and not block.content:
+                blocks.append(await self._filled(row, block))
+            else:
+                blocks.append(block)
+        return Reply(tuple(blocks))
+
+    async def _filled(self, row: Leaving, block: File) -> Block:
+        sha256 = block.blob
+        if not sha256 and block.attachment_id:
+            known = await self._store.read(files.get, block.attachment_id)
+            sha256 = (known.sha256 or "") if known is not None else ""
+        if sha256:
+            content = await self._store.read(files.content, sha256)
+            if content is not None:
+                return replace(block, content=content)
+        reason = "gone"
+        source = self._channels.get(block.source)
+        if source is not None and block.ref:
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    attachment = Attachment(
+                        block.filename, block.content_type, ref=block.ref, kind=block.kind
+                    )
+                    content = await source.fetch(attachment)
+            except (FetchFailed, TimeoutError) as error:
+                reason = getattr(error, "reason", "timeout")
+                final = getattr(error, "final", False) or row.attempts >= UNFETCHABLE_TRIES
+                if not final:
+                    raise RetryLater(f"a file cannot be fetched yet: {reason}") from error
+            else:
+                if block.attachment_id:
+                    await self._store.write(files.fetched, block.attachment_id, content, self._clock())
+                return replace(block, content=content)
+        lang = self._office.staff_language
+        return Text(say("thread.file_missing", lang, filename=block.filename, reason=reason), small=True)
+
+    async def _sent(self, row: Leaving, sent: Sent) -> None:
+        def write(tx: Connection) -> None:
+            now = self._clock()
+            if not outbox.settle(tx, row, "sent", now, event_id=sent.event_id):
+                log.warning("lease_lost", outbox=row.id)
+                return
+            turn = Turn(tx, self._office, now)
+            relay.delivered(turn, row, sent.event_id, sent.address.thread_id)
+            caps = self._office.can(row.channel)
+            if row.maybe_sent and row.purpose == "reply" and not caps.safe_repeat:
+                _say_repeated(turn, row)
+
+        await self._store.write(write)
+        self.sent += 1
+
+    async def _later(self, row: Leaving, error: RetryLater) -> None:
+        now = self._clock()
+        if now - row.created_at > GIVE_UP_AFTER:
+            await self._end(row, "dead", error.reason)
+            return
+        backoff = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(row.attempts - 1, 16))
+        delay = error.after_s if error.after_s is not None else backoff * (0.8 + 0.4 * self._jitter())
+        log.info("retry_later", channel=row.channel, outbox=row.id, after_s=round(delay, 1))
+        maybe = error.maybe_sent or row.maybe_sent
+        caps = self._office.can(row.channel)
+        if error.maybe_sent and row.maybe_sent and not caps.safe_repeat and row.op == Op.SEND:
+            await self._end(row, "unknown", error.reason)  # one repeat for an unknown outcome, not more
+            return
+        await self._store.write(
+            outbox.postpone,
+            row,
+            now + timedelta(seconds=max(0.0, delay)),
+            error=error.reason,
+            maybe_sent=maybe,
+        )
+
+    async def _refused(self, row: Leaving, error: Undeliverable) -> None:
+        if error.moved_to:
+
+            def moved(tx: Connection) -> None:
+                conversations.move_room(tx, row.channel, row.room_id, error.moved_to)
+                outbox.postpone(tx, row, self._clock(), error=error.reason, maybe_sent=row.maybe_sent)
+
+            await self._store.write(moved)
+            return
+        await self._end(row, "dead", error.reason, gone=error.gone)
+
+    async def _end(self, row: Leaving, state: str, reason: str, *, gone: bool = False) -> None:
+        """Give up on a row. What nobody would miss (a mark, an answer to a command) is simply withdrawn."""
+        missed = row.purpose in IMPORTANT and row.op in (Op.SEND, Op.EDIT, Op.DELETE)
+        if row.purpose == "card" and row.op == Op.EDIT:
+            missed = False
+
+        def write(tx: Connection) -> None:
+            now = self._clock()
+            if not outbox.settle(tx, row, state if missed else "withdrawn", now, error=reason):
+                log.warning("lease_lost", outbox=row.id)
+                return
+            if missed:
+                relay.undelivered(Turn(tx, self._office, now), row, state, reason, gone=gone)
+
+        await self._store.write(write)
+        if missed:
+            log.warning("undelivered", channel=row.channel, outbox=row.id, state=state)
+
+
+def _say_repeated(turn: Turn, row: Leaving) -> None:
+    ticket = tickets.get(turn.tx, row.ticket_id) if row.ticket_id else None
+    conversation = conversations.get(turn.tx, row.conversation_id) if row.conversation_id else None
+    if ticket is not None and conversation is not None:
+        who = card.recipients(turn, conversation)
+        text = say("thread.repeated", turn.office.staff_language, recipients=who)
+        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))

@@ -1,0 +1,87 @@
+"""The doctor: tries every configured piece for real and says for each failure what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bot import commands
+from bot.config import Config
+from channels.base import Check, ConfigError, Setup
+from crm_store import migrations, upkeep
+from crm_store.db import Store, StoreError
+
+LOW_DISK_BYTES = 1_000_000_000
+CHECK_TIMEOUT_S = 30.0
+
+
+async def examine(config: Config) -> Sequence[Check]:
+    """All findings, the store's first."""
+    findings = [*await _store(config), _disk(config), _clock(config)]
+    for name, settings in config.channels.items():
+        setup = Setup(
+            name=name,
+            settings=settings.model_dump(),
+            secret=config.desk.secret.encode(),
+            public_url=config.http.public_url.rstrip("/"),
+            desk_name=config.desk.name,
+            commands=commands.descriptions(),
+        )
+        try:
+            channel = importlib.import_module(f"channels.{settings.kind}").build(setup)
+            try:
+                async with asyncio.timeout(CHECK_TIMEOUT_S):
+                    findings += [
+                        Check(f"{name}: {c.what}", c.state, c.detail, c.fix) for c in await channel.check()
+                    ]
+            finally:
+                await channel.close()
+        except ConfigError as error:
+            findings.append(Check(name, "fail", str(error)))
+        except TimeoutError:
+            findings.append(Check(name, "fail", f"no answer within {CHECK_TIMEOUT_S:g} s"))
+        except Exception as error:
+            findings.append(Check(name, "fail", f"{type(error).__name__}: {error}"))
+    if not config.channels:
+        findings.append(
+            Check(
+                "channels", "warn", "none is configured", "add a [channels.NAME] table to the configuration"
+            )
+        )
+    return findings
+
+
+async def _store(config: Config) -> list[Check]:
+    try:
+        await asyncio.to_thread(migrations.upgrade, config.store_url)
+        async with Store(config.store_url) as store:
+            state = await store.read(upkeep.integrity)
+            started = time.monotonic()
+            await store.write(upkeep.secret)
+            ms = (time.monotonic() - started) * 1000
+    except (StoreError, OSError) as error:
+        return [Check("store", "fail", str(error), "check store.url and that its directory can be written")]
+    if state != "ok":
+        return [Check("store", "fail", state, "restore the last backup: wellheard restore FILE")]
+    slow = ms > 250
+    detail = f"whole; a durable write takes {ms:.0f} ms"
+    return [Check("store", "warn" if slow else "ok", detail, "the disk is slow to sync: use a local disk")]
+
+
+def _disk(config: Config) -> Check:
+    where = Path(config.base)
+    free = shutil.disk_usage(where).free
+    low = free < LOW_DISK_BYTES
+    return Check("disk", "warn" if low else "ok", f"{free / 1e9:.1f} GB free", f"make room at {where}")
+
+
+def _clock(config: Config) -> Check:
+    year = time.gmtime().tm_year
+    good = year >= 2026
+    return Check(
+        "clock", "ok" if good else "fail", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "set the clock"
+    )

@@ -1,0 +1,61 @@
+"""The door: makes every raw message durable before the platform hears that we have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from channels.base import Clock
+from channels.conversation import Raw
+from crm_store import inbox
+from crm_store.db import Store
+
+log = structlog.get_logger()
+
+
+class ChannelDoor:
+    """One channel's door. `accept` returns after the commit; many that wait share one."""
+
+    def __init__(self, store: Store, channel: str, clock: Clock, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._channel = channel
+        self._clock = clock
+        self._wake = wake
+        self.problem: str | None = "starting"
+
+    async def accept(self, *raws: Raw, cursor: str | None = None) -> None:
+        rows = [
+            inbox.Accepted(
+                channel=self._channel,
+                event_id=storable(raw.event_id),
+                lane=storable(raw.lane),
+                body=raw.body,
+                received_at=raw.received_at,
+                wait_s=raw.wait_s,
+            )
+            for raw in raws
+        ]
+        cursors = [(self._channel, cursor)] if cursor is not None else []
+        await self._store.write(inbox.accept, rows, cursors, self._clock())
+        if rows:
+            self._wake()
+
+    async def cursor(self) -> str | None:
+        return await self._store.read(inbox.cursor, self._channel)
+
+    def report(self, problem: str | None) -> None:
+        if problem != self.problem:
+            log.info("channel_state", channel=self._channel, up=problem is None)
+        self.problem = problem
+
+
+def storable(text: str) -> str:
+    """Text that every database takes: no NUL (PostgreSQL), no lone surrogates (UTF-8)."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

@@ -1,0 +1,331 @@
+"""Intake: turns what waits in the inbox into rows, each message's effect in one transaction.
+
+Lanes are independent: each is worked through in order by one task. What fails is tried again after a while,
+its lane waiting behind it, and in the end goes to the shelf. Nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from bot import commands, routing
+from bot.access import recognise
+from bot.answers.decide import Decision
+from bot.decisions import decide_for
+from bot.door import storable
+from bot.office import Office, Turn
+from bot.sandbox import DecodeFailed, Sandbox
+from channels.base import Channel, Examines, Isolated
+from channels.conversation import Attachment, Author, Inbound, Kind, Raw
+from crm_store import inbox
+from crm_store.db import Store, savepoint
+from crm_store.inbox import LostLease, Waiting
+
+log = structlog.get_logger()
+LANES_AT_ONCE = 64
+POLL_S = 2.0  # a net under the wake-ups
+EXAMINE_TIMEOUT_S = 20.0
+RETRY_S = (1.0, 5.0, 30.0, 120.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What arrived, with everything that could be worked out outside the transaction."""
+
+    inbound: Inbound
+    decision: Decision | None = None
+    performed: commands.Performed | None = None
+
+
+class Intake:
+    """Works through the inbox until cancelled; `wake` says that there is something new."""
+
+    def __init__(
+        self,
+        store: Store,
+        office: Office,
+        channels: Mapping[str, Channel],
+        *,
+        wake_delivery: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._office = office
+        self._channels = channels
+        self._wake_delivery = wake_delivery
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._busy: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._sandboxes = {
+            name: Sandbox(channel.decoder)
+            for name, channel in channels.items()
+            if isinstance(channel, Isolated)
+        }
+        self.processed = 0
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self._wake.clear()
+                    if not await self._claim(group):
+                        await self._rest()
+        finally:
+            for sandbox in self._sandboxes.values():
+                await sandbox.close()
+
+    async def drain(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Wait until nothing that is due waits or is being worked on."""
+        while not until():
+            counts = await self._store.read(inbox.counts)
+            if not counts["pending"] and not self._busy:
+                return
+            self._wake.set()
+            await asyncio.sleep(0.02)
+
+    async def _claim(self, group: asyncio.TaskGroup) -> bool:
+        room = LANES_AT_ONCE - len(self._busy)
+        if room <= 0:
+            await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
+            return True
+        lanes = await self._store.write(self._claim_now, room, list(self._busy))
+        for lane in lanes:
+            key = (lane[0].channel, lane[0].lane)
+            task = group.create_task(self._lane(lane))
+            self._busy[key] = task
+            task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
+        return bool(lanes)
+
+    def _claim_now(self, tx: Connection, room: int, busy: list[tuple[str, str]]) -> list[list[Waiting]]:
+        now = self._store.now(tx)
+        return inbox.claim(tx, now, lanes=room, lease_s=self._office.config.line.lease_s, busy=busy)
+
+    def _done(self, key: tuple[str, str]) -> None:
+        self._busy.pop(key, None)
+        self._wake.set()
+
+    async def _rest(self) -> None:
+        due = await self._store.read(inbox.next_due)
+        wait = POLL_S if due is None else min(POLL_S, max(0.01, (due - self._clock()).total_seconds()))
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _lane(self, rows: list[Waiting]) -> None:
+        """Prepare a lane's rows and take them, in order, in one transaction with a savepoint each."""
+        ready: list[tuple[Waiting, list[Prepared]]] = []
+        failure: tuple[Waiting, str, bool] | None = None
+        for row in rows:
+            try:
+                ready.append((row, await self._prepare(row)))
+            except DecodeFailed as error:
+                fallback = await self._undecodable(row, error)
+                if fallback is not None:
+                    ready.append((row, fallback))
+                    continue
+                failure = (row, str(error), error.final)
+                break
+            except Exception as error:
+                log.exception("intake_prepare_failed", channel=row.channel, inbox=row.id)
+                failure = (row, f"{type(error).__name__}: {error}", False)
+                break
+        try:
+            done = await self._store.write(self._take_all, _join_albums(ready))
+        except Exception as error:
+            log.exception("intake_failed", channel=rows[0].channel, inbox=rows[0].id)
+            done, failure = 0, (rows[0], f"{type(error).__name__}: {error}", False)
+        else:
+            if isinstance(done, tuple):
+                failure = (rows[done[0]], done[1], False)
+                done = done[0]
+        self.processed += done
+        if failure is not None:
+            await self._fail(failure, rows)
+        self._wake_delivery()
+
+    async def _prepare(self, row: Waiting) -> list[Prepared]:
+        channel = self._channels.get(row.channel)
+        if channel is None:
+            raise DecodeFailed(f"the channel {row.channel} is not configured")
+        raw = Raw(row.channel, row.event_id, row.lane, row.body, row.received_at, evidence=row.evidence)
+        if isinstance(channel, Examines) and not raw.evidence:
+            raw = replace(raw, evidence=await self._examine(channel, raw))
+        sandbox = self._sandboxes.get(row.channel)
+        inbounds = await sandbox.decode(raw) if sandbox else channel.decode(raw)
+        return [await self._consider(clean(inbound), channel) for inbound in inbounds]
+
+    async def _examine(self, channel: Examines, raw: Raw) -> str:
+        try:
+            async with asyncio.timeout(EXAMINE_TIMEOUT_S):
+                return await channel.examine(raw)
+        except Exception:
+            log.exception("examine_failed", channel=raw.channel)
+            return "{}"
+
+    async def _consider(self, inbound: Inbound, channel: Channel) -> Prepared:
+        """Do outside the transaction what needs none: names, the bot's decision, commands that only read."""
+        if inbound.kind in (Kind.MESSAGE, Kind.START) and not inbound.author.name and inbound.author.user_id:
+            inbound = await self._named(inbound, channel)
+        if inbound.kind not in (Kind.MESSAGE, Kind.COMMAND):
+            return Prepared(inbound)
+        if commands.is_one(inbound) and commands.is_read(inbound.text):
+            performed = await self._store.read(self._perform, inbound)
+            if performed is not None:
+                return Prepared(inbound, performed=performed)
+        if self._office.is_staff_room(inbound.address.channel, inbound.address.room_id):
+            return Prepared(inbound)
+        return Prepared(inbound, decision=decide_for(self._office, inbound))
+
+    async def _named(self, inbound: Inbound, channel: Channel) -> Inbound:
+        try:
+            async with asyncio.timeout(3.0):
+                known = await channel.profile(inbound.author.user_id)
+        except Exception as error:
+            log.info("profile_failed", channel=channel.name, error=type(error).__name__)
+            return inbound
+        if known is None:
+            return inbound
+        author = replace(
+            inbound.author,
+            name=known.name or inbound.author.name,
+            handle=inbound.author.handle or known.handle,
+            verified_email=inbound.author.verified_email or known.verified_email,
+            is_bot=inbound.author.is_bot or known.is_bot,
+            may_command=inbound.author.may_command and known.may_command,
+        )
+        return replace(inbound, author=author)
+
+    def _perform(self, tx: Connection, inbound: Inbound) -> commands.Performed | None:
+        from crm_store import tickets
+
+        office, address = self._office, inbound.address
+        member = recognise(tx, office.space(address.channel), inbound.author)
+        if member is None:
+            return None
+        ticket = None
+        if office.is_staff_room(address.channel, address.room_id):
+            ticket = tickets.in_thread(tx, address.channel, address.room_id, address.thread_id)
+        turn = Turn(tx, office, self._clock())
+        return commands.perform(turn, member, inbound.text, ticket, inbound=inbound)
+
+    def _take_all(
+        self, tx: Connection, ready: Sequence[tuple[Waiting, list[Prepared]]]
+    ) -> int | tuple[int, str]:
+        """Take prepared rows. Return how many; with the reason when one failed and the rest must wait."""
+        for count, (row, prepared) in enumerate(ready):
+            try:
+                with savepoint(tx):
+                    turn = Turn(tx, self._office, self._clock())
+                    for one in prepared:
+                        self._take(turn, one)
+                    inbox.finish(tx, row, turn.now)
+            except LostLease:
+                log.warning("lease_lost", inbox=row.id)
+                return count
+            except Exception as error:
+                log.exception("intake_failed", channel=row.channel, inbox=row.id)
+                return count, f"{type(error).__name__}: {error}"
+        return len(ready)
+
+    def _take(self, turn: Turn, one: Prepared) -> None:
+        if one.performed is not None:
+            member = recognise(turn.tx, turn.office.space(one.inbound.address.channel), one.inbound.author)
+            if member is not None:  # not disabled since
+                commands.finish(turn, one.inbound, member, one.performed)
+                return
+        routing.take(turn, one.inbound, one.decision)
+
+    async def _undecodable(self, row: Waiting, error: DecodeFailed) -> list[Prepared] | None:
+        """A mail that no parser can read is a ticket all the same, with the original attached."""
+        decoder = getattr(self._channels.get(row.channel), "decoder", None)
+        minimal = getattr(decoder, "undecodable", None)
+        if minimal is None or not error.final:
+            return None
+        raw = Raw(row.channel, row.event_id, row.lane, row.body, row.received_at, evidence=row.evidence)
+        return [Prepared(clean(inbound)) for inbound in minimal(raw)]
+
+    async def _fail(self, failure: tuple[Waiting, str, bool], rows: Sequence[Waiting]) -> None:
+        row, reason, final = failure
+        attempts = row.attempts + 1
+        shelve = final or attempts >= self._office.config.line.intake_attempts
+        now = self._clock()
+        delay = RETRY_S[min(attempts - 1, len(RETRY_S) - 1)]
+        retry_at = None if shelve else now + timedelta(seconds=delay)
+        if shelve:
+            log.error("shelved", channel=row.channel, inbox=row.id)
+
+        def write(tx: Connection) -> None:
+            inbox.release(tx, [r for r in rows if r.id != row.id])
+            inbox.failed(tx, row, reason, retry_at=retry_at, now=now)
+
+        try:
+            await self._store.write(write)
+        except LostLease:
+            log.warning("lease_lost", inbox=row.id)
+
+
+def _join_albums(ready: list[tuple[Waiting, list[Prepared]]]) -> list[tuple[Waiting, list[Prepared]]]:
+    """The pictures of an album that wait together become one message: the first one's."""
+    firsts: dict[str, tuple[int, int]] = {}
+    out: list[tuple[Waiting, list[Prepared]]] = []
+    for row, prepared in ready:
+        kept: list[Prepared] = []
+        for one in prepared:
+            album = one.inbound.album
+            if album and album in firsts and one.inbound.kind is Kind.MESSAGE:
+                i, j = firsts[album]
+                head = out[i][1][j]
+                text = "\n".join(t for t in (head.inbound.text, one.inbound.text) if t)
+                joined = replace(
+                    head.inbound, text=text, attachments=(*head.inbound.attachments, *one.inbound.attachments)
+                )
+                out[i][1][j] = replace(head, inbound=joined, decision=head.decision or one.decision)
+                continue
+            if album:
+                firsts[album] = (len(out), len(kept))
+            kept.append(one)
+        out.append((row, kept))
+    return out
+
+
+def clean(inbound: Inbound) -> Inbound:
+    """The same with text that every database takes."""
+    changes: dict[str, Any] = {}
+    for f in fields(inbound):
+        value = getattr(inbound, f.name)
+        if isinstance(value, str) and (good := storable(value)) != value:
+            changes[f.name] = type(value)(good) if type(value) is str else value
+    author = _clean_author(inbound.author)
+    people = tuple(_clean_author(p) for p in inbound.participants)
+    attached = tuple(_clean_attachment(a) for a in inbound.attachments)
+    return replace(inbound, author=author, participants=people, attachments=attached, **changes)
+
+
+def _clean_author(author: Author) -> Author:
+    return replace(
+        author,
+        user_id=storable(author.user_id),
+        name=storable(author.name),
+        handle=storable(author.handle),
+    )
+
+
+def _clean_attachment(attachment: Attachment) -> Attachment:
+    return replace(
+        attachment,
+        filename=storable(attachment.filename),
+        content_type=storable(attachment.content_type),
+        content_id=storable(attachment.content_id),
+    )

@@ -1,0 +1,91 @@
+"""What decisions are made with: the configuration, what each channel can do, the words, the articles."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from bot import i18n
+from bot.access import Member
+from bot.config import Config
+from channels.base import Capabilities
+from channels.settings import ChannelSettings
+
+if TYPE_CHECKING:
+    from bot.answers.index import ArticleIndex
+
+
+@dataclass(frozen=True, slots=True)
+class StaffRoom:
+    """A room whose threads are tickets."""
+
+    channel: str
+    room_id: str
+
+
+@dataclass(slots=True)
+class Office:
+    """Shared by everything that decides. Only `index` changes while the service runs."""
+
+    config: Config
+    caps: Mapping[str, Capabilities]
+    secret: bytes
+    index: ArticleIndex | None = None
+    rooms: tuple[StaffRoom, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rooms = tuple(
+            StaffRoom(name, settings.staff_channel)
+            for name, settings in self.config.channels.items()
+            if settings.staff_channel and self.caps.get(name, Capabilities()).threads
+        )
+
+    def settings(self, channel: str) -> ChannelSettings:
+        return self.config.channels[channel]
+
+    def space(self, channel: str) -> str:
+        """The kind of a channel: identities of two bots of one platform are the same people."""
+        settings = self.config.channels.get(channel)
+        return settings.kind if settings else channel
+
+    def can(self, channel: str) -> Capabilities:
+        return self.caps.get(channel, Capabilities())
+
+    def is_staff_room(self, channel: str, room_id: str) -> bool:
+        return any(r.channel == channel and r.room_id == room_id for r in self.rooms)
+
+    @property
+    def staff_language(self) -> str:
+        """Of what is posted for all staff to read."""
+        return i18n.pick(*self.config.desk.languages)
+
+    def customer_language(self, *wanted: str | None) -> str:
+        offered = tuple(i18n.pick(code) for code in self.config.desk.languages)
+        return i18n.pick(*wanted, offered=offered)
+
+    def sign(self, purpose: str, text: str) -> str:
+        """A signature that only we can make, 16 letters; `purpose` keeps links of one kind from another."""
+        return hmac.new(self.secret, f"{purpose}\0{text}".encode(), hashlib.sha256).hexdigest()[:16]
+
+    def signed(self, purpose: str, token: str) -> str | None:
+        """The text of a "text.signature" token, None when we did not make it."""
+        text, _, signature = token.rpartition(".")
+        return text if hmac.compare_digest(self.sign(purpose, text), signature) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One decision being written: its transaction, the office and the time."""
+
+    tx: Connection
+    office: Office
+    now: datetime
+
+    def language_of(self, member: Member) -> str:
+        return i18n.pick(member.language, self.office.staff_language)

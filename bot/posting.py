@@ -1,0 +1,261 @@
+"""Posting: the only place where outbox rows are made. What goes to customers is made by `public` alone,
+from messages of kind "out"; a note has no way there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from bot.access import Member
+from bot.office import Turn
+from channels import rich
+from channels.conversation import Address, Op
+from channels.rich import File, Reply
+from crm_store import conversations, files, outbox, tickets
+from crm_store.conversations import NewMessage
+
+
+def public(
+    turn: Turn,
+    conversation: Any,
+    reply: Reply,
+    *,
+    purpose: str,
+    member: Member | None = None,
+    ticket_id: int | None = None,
+    hold_s: float = 0.0,
+    dedupe: str | None = None,
+    staff_channel: str = "",
+    staff_event_id: str = "",
+) -> int | None:
+    """Write a public message and the row that carries it to the customer. Return the message's id, or None
+    when this event of an agent was taken before. The recipients are frozen here."""
+    cc = conversations.participants(turn.tx, conversation.id)
+    message_id = conversations.add(
+        turn.tx,
+        turn.now,
+        conversation.id,
+        NewMessage(
+            kind="out",
+            channel=conversation.channel,
+            event_id=staff_event_id,
+            dedupe=dedupe,
+            text=rich.to_text(reply, numbered_buttons=False),
+            author_kind="staff" if member else "bot",
+            author_id=member.id if member else None,
+            author=member.name if member else "",
+            sent_at=turn.now,
+            recipients=[conversation.room_id, *(p.user_id for p in cc)],
+            staff_channel=staff_channel,
+            staff_event_id=staff_event_id,
+            ticket_id=ticket_id,
+        ),
+    )
+    if message_id is None:
+        return None
+    refs = conversations.refs(turn.tx, conversation.id)
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=conversation.channel,
+            room_id=conversation.room_id,
+            thread_id=conversation.thread_id,
+            lane=f"to:{conversation.channel}:{conversation.room_id}:{conversation.thread_id}",
+            op=Op.SEND,
+            purpose=purpose,
+            body=rich.dump(reply),
+            due_at=turn.now + timedelta(seconds=hold_s),
+            options={
+                "subject": conversation.subject,
+                "in_reply_to_id": refs[-1]
+                if refs and turn.office.can(conversation.channel).subject_threads
+                else "",
+                "references": refs if turn.office.can(conversation.channel).subject_threads else [],
+                "thread_key": conversation.key,
+                "cc": [[p.user_id, p.name] for p in cc],
+                "automatic": member is None,
+            },
+            conversation_id=conversation.id,
+            message_id=message_id,
+            ticket_id=ticket_id,
+        ),
+        turn.now,
+    )
+    return message_id
+
+
+def unthreaded(turn: Turn, channel: str, room_id: str, subject: str, reply: Reply) -> None:
+    """Send something automatic that belongs to no conversation (a code). It carries no customer's words."""
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=channel,
+            room_id=room_id,
+            thread_id="",
+            lane=f"to:{channel}:{room_id}:",
+            op=Op.SEND,
+            purpose="code",
+            body=rich.dump(reply),
+            due_at=turn.now,
+            options={"subject": subject, "automatic": True},
+        ),
+        turn.now,
+    )
+
+
+def change_public(turn: Turn, message: Any, op: Op, reply: Reply) -> bool:
+    """Edit or delete a public message where the customer reads it. False where the platform cannot."""
+    caps = turn.office.can(message.channel)
+    if not message.external_id or not (caps.edit if op is Op.EDIT else caps.delete):
+        return False
+    conversation = conversations.get(turn.tx, message.conversation_id)
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=conversation.channel,
+            room_id=conversation.room_id,
+            thread_id=conversation.thread_id,
+            lane=f"to:{conversation.channel}:{conversation.room_id}:{conversation.thread_id}",
+            op=op,
+            purpose="change",
+            body=rich.dump(reply),
+            due_at=turn.now,
+            options={"target_id": message.external_id},
+            conversation_id=conversation.id,
+            ticket_id=message.ticket_id,
+        ),
+        turn.now,
+    )
+    return True
+
+
+def to_threads(
+    turn: Turn,
+    ticket: Any,
+    reply: Reply,
+    *,
+    but_not: tuple[str, str] | None = None,
+    message_id: int | None = None,
+) -> None:
+    """Post into the ticket's thread on every staff side, except the one it came from."""
+    for thread in tickets.threads(turn.tx, ticket.id):
+        if (thread.channel, thread.room_id) != but_not:
+            _to_staff_room(turn, ticket, thread, reply, Op.SEND, "post", {})
+
+
+def card(turn: Turn, ticket: Any, reply: Reply) -> None:
+    """Open the ticket's thread on every staff side, or bring the cards that are there up to date."""
+    for room in turn.office.rooms:
+        thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
+        if thread is None:
+            tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)
+            thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
+            options = {"opens_thread": True, "subject": f"#{ticket.number} {ticket.subject}"}
+            _to_staff_room(turn, ticket, thread, reply, Op.SEND, "card", options)
+        elif turn.office.can(room.channel).edit:
+            _to_staff_room(turn, ticket, thread, reply, Op.EDIT, "card", {})
+
+
+def mark(turn: Turn, message: Any, state: str, *, room_id: str = "", thread_id: str = "") -> None:
+    """Show a delivery state on the agent's own message, where the staff side can."""
+    if not message.staff_event_id or not turn.office.can(message.staff_channel).marks:
+        return
+    if not room_id:
+        place = next(
+            (
+                t
+                for t in tickets.threads(turn.tx, message.ticket_id or 0)
+                if t.channel == message.staff_channel
+            ),
+            None,
+        )
+        if place is None:
+            return
+        room_id, thread_id = place.room_id, place.thread_id
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=message.staff_channel,
+            room_id=room_id,
+            thread_id=thread_id,
+            lane=f"mark:{message.staff_channel}:{message.staff_event_id}",
+            op=Op.MARK,
+            purpose="mark",
+            body=rich.dump(Reply()),
+            due_at=turn.now,
+            options={"target_id": message.staff_event_id, "mark": state},
+            ticket_id=message.ticket_id,
+        ),
+        turn.now,
+    )
+
+
+def answer(
+    turn: Turn,
+    address: Address,
+    reply: Reply,
+    *,
+    private_to: str = "",
+    trigger: str = "",
+    op: Op = Op.SEND,
+    target_id: str = "",
+) -> None:
+    """Answer a staff member where they asked; `private_to` keeps it from others in the room."""
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=address.channel,
+            room_id=address.room_id,
+            thread_id=address.thread_id,
+            lane=f"answer:{address.channel}:{address.room_id}:{address.thread_id}:{private_to}",
+            op=op,
+            purpose="command",
+            body=rich.dump(reply),
+            due_at=turn.now,
+            options={
+                "private_to": private_to,
+                "trigger": trigger,
+                "target_id": target_id,
+                "automatic": True,
+            },
+        ),
+        turn.now,
+    )
+
+
+def attached(turn: Turn, message_id: int) -> list[File]:
+    """A message's files as blocks: by content where we have it, else by the platform's reference."""
+    return [
+        File(
+            filename=a.filename,
+            content_type=a.content_type,
+            blob=a.sha256 or "",
+            ref="" if a.sha256 else a.ref,
+            source=a.channel,
+            kind=a.kind,
+            attachment_id=a.id,
+        )
+        for a in files.of_message(turn.tx, message_id)
+    ]
+
+
+def _to_staff_room(
+    turn: Turn, ticket: Any, thread: Any, reply: Reply, op: Op, purpose: str, options: dict[str, Any]
+) -> None:
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=thread.channel,
+            room_id=thread.room_id,
+            thread_id=thread.thread_id,
+            lane=f"ticket:{ticket.id}:{thread.channel}:{thread.room_id}",
+            op=op,
+            purpose=purpose,
+            body=rich.dump(reply),
+            due_at=turn.now,
+            options=options,
+            conversation_id=ticket.conversation_id,
+            ticket_id=ticket.id,
+        ),
+        turn.now,
+    )

@@ -1,0 +1,197 @@
+"""Routing: whose side something that arrived is on, and who decides about it."""
+
+from __future__ import annotations
+
+from bot import commands, posting, relay
+from bot.access import Member, recognise
+from bot.answers.decide import Decision
+from bot.i18n import say
+from bot.office import Turn
+from bot.service import actions, card, desk
+from channels.conversation import Inbound, Kind
+from channels.rich import Reply, Text
+from crm_store import audit, contacts, conversations, inbox, people, tickets
+
+
+def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
+    """Decide about one thing that arrived, in the transaction that finishes its inbox row."""
+    if inbound.kind is Kind.UNKNOWN:
+        inbox.count_unknown(turn.tx, inbound.address.channel, inbound.text or "unknown")
+        return
+    if inbound.kind is Kind.MOVED:
+        conversations.move_room(turn.tx, inbound.address.channel, inbound.address.room_id, inbound.text)
+        return
+    channel, room = inbound.address.channel, inbound.address.room_id
+    member = recognise(turn.tx, turn.office.space(channel), inbound.author)
+    if turn.office.is_staff_room(channel, room):
+        _staff_room(turn, inbound, member)
+    elif commands.is_one(inbound) and member is not None:
+        commands.run(turn, inbound, member)
+    elif member is not None and turn.office.can(channel).commands and inbound.private:
+        _staff_private(turn, inbound, member)
+    else:
+        _customer(turn, inbound, decision)
+
+
+def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
+    address = inbound.address
+    ticket = tickets.in_thread(turn.tx, address.channel, address.room_id, address.thread_id)
+    match inbound.kind:
+        case Kind.MESSAGE | Kind.COMMAND if commands.is_one(inbound):
+            if member is None:
+                _stranger(turn, inbound)
+            else:
+                commands.run(turn, inbound, member, ticket)
+        case Kind.MESSAGE if ticket is not None:
+            relay.thread_message(turn, inbound, ticket, member)
+        case Kind.EDIT:
+            relay.edited(turn, inbound, member)
+        case Kind.DELETE:
+            relay.deleted(turn, inbound)
+        case Kind.ACTION if member is not None:
+            actions.by_staff(turn, inbound, member, ticket)
+        case Kind.ACTION:
+            _stranger(turn, inbound)
+        case _:
+            return  # talk among colleagues, reactions, joins
+
+
+def _staff_private(turn: Turn, inbound: Inbound, member: Member) -> None:
+    """A staff member in a room of their own with the bot: they are no customer there."""
+    match inbound.kind:
+        case Kind.ACTION:
+            actions.by_staff(turn, inbound, member, None)
+        case Kind.MESSAGE | Kind.START | Kind.COMMAND:
+            if not _redeem(turn, inbound):
+                posting.answer(
+                    turn,
+                    inbound.address,
+                    Reply.of(say("staff.hello", turn.language_of(member), name=member.name)),
+                )
+        case _:
+            return
+
+
+def _customer(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
+    match inbound.kind:
+        case Kind.MESSAGE | Kind.COMMAND | Kind.START:
+            if _redeem(turn, inbound):
+                return
+            if commands.is_one(inbound):  # refused without a hint that there is such a thing
+                actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
+                audit.record(turn.tx, turn.now, actor, "command", "", "refused")
+            if inbound.author.is_bot or not inbound.addressed:
+                return
+            if inbound.kind is Kind.START:
+                actions.started(turn, inbound)
+            else:
+                desk.message(turn, inbound, decision)
+        case Kind.ACTION:
+            actions.by_customer(turn, inbound)
+        case Kind.EDIT | Kind.DELETE | Kind.REACTION:
+            _changed(turn, inbound)
+        case Kind.BOUNCE:
+            _bounced(turn, inbound)
+        case Kind.AUTOMATIC:
+            _automatic(turn, inbound)
+        case Kind.GONE | Kind.BACK:
+            _reachable(turn, inbound)
+        case _:
+            return
+
+
+def _redeem(turn: Turn, inbound: Inbound) -> bool:
+    """Take a one-time code: the platform identity that sent it, in private, is that staff member's."""
+    if not inbound.private or not people.looks_like_code(inbound.text):
+        return False
+    if inbound.author.is_bot or not inbound.author.may_command:
+        return False
+    space = turn.office.space(inbound.address.channel)
+    row = people.redeem(turn.tx, turn.now, inbound.text, space, inbound.author.user_id, inbound.author.name)
+    if row is None:
+        return False
+    audit.record(turn.tx, turn.now, f"staff:{row.id}", "enrol", f"{space}:{inbound.author.user_id}")
+    lang = row.language or turn.office.staff_language
+    posting.answer(turn, inbound.address, Reply.of(say("staff.welcome", lang, name=row.name, role=row.role)))
+    return True
+
+
+def _stranger(turn: Turn, inbound: Inbound) -> None:
+    space = turn.office.space(inbound.address.channel)
+    audit.record(turn.tx, turn.now, f"{space}:{inbound.author.user_id}", "command", "", "refused")
+    if not inbound.author.is_bot:
+        posting.answer(
+            turn,
+            inbound.address,
+            Reply.of(say("thread.not_staff", turn.office.staff_language)),
+            private_to=inbound.author.user_id,
+        )
+
+
+def _changed(turn: Turn, inbound: Inbound) -> None:
+    """A customer edited, deleted or reacted: versions are kept and staff see what changed."""
+    lang = turn.office.staff_language
+    name = inbound.author.name or inbound.author.user_id
+    if inbound.kind is Kind.REACTION:
+        message = conversations.by_external(turn.tx, inbound.address.channel, inbound.target_id)
+        text = say("thread.reaction", lang, name=name, reaction=inbound.action.lstrip("+"))
+        if message is None or message.ticket_id is None or inbound.action.startswith("-"):
+            return
+        ticket = tickets.get(turn.tx, message.ticket_id)
+        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+        return
+    message = conversations.by_event(turn.tx, inbound.address.channel, inbound.target_id)
+    if message is None or message.kind != "in":
+        return
+    ticket = tickets.get(turn.tx, message.ticket_id) if message.ticket_id else None
+    if inbound.kind is Kind.EDIT:
+        if inbound.text == message.text:
+            return
+        conversations.edit(turn.tx, turn.now, message.id, inbound.text)
+        reply = Reply.of(Text(say("thread.edited", lang, name=name), small=True), inbound.text)
+    else:
+        conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
+        reply = Reply.of(
+            Text(say("thread.deleted", lang, name=name, text=card.shorten(message.text, 200)), small=True)
+        )
+    if ticket is not None:
+        posting.to_threads(turn, ticket, reply)
+
+
+def _bounced(turn: Turn, inbound: Inbound) -> None:
+    """A mail of ours came back: the message failed, the address is marked, the agent is told."""
+    channel = inbound.address.channel
+    message = conversations.by_external(turn.tx, channel, inbound.target_id) if inbound.target_id else None
+    recipient = inbound.values.get("recipient", "")
+    permanent = inbound.values.get("status", "5").startswith("5")
+    if recipient and permanent and message is not None:
+        contacts.gone(turn.tx, turn.now, turn.office.space(channel), recipient.lower(), inbound.text)
+    if message is None or message.ticket_id is None:
+        return
+    if permanent:
+        conversations.set_values(turn.tx, message.id, warnings=[*message.warnings, "bounced"])
+        posting.mark(turn, message, "failed")
+    ticket = tickets.get(turn.tx, message.ticket_id)
+    text = say("thread.bounce", turn.office.staff_language, recipient=recipient, reason=inbound.text)
+    posting.to_threads(turn, ticket, Reply.of(text))
+
+
+def _automatic(turn: Turn, inbound: Inbound) -> None:
+    """An automatic mail is kept where it belongs and answered by nobody."""
+    desk.keep_automatic(turn, inbound)
+
+
+def _reachable(turn: Turn, inbound: Inbound) -> None:
+    """A customer blocked or unblocked us: whoever works on their ticket is told."""
+    space, lang = turn.office.space(inbound.address.channel), turn.office.staff_language
+    channel = inbound.address.channel
+    if inbound.kind is Kind.GONE:
+        contacts.gone(turn.tx, turn.now, space, inbound.author.user_id, inbound.text or "blocked")
+        text = say("thread.gone", lang, channel=channel, reason=inbound.text or "blocked")
+    else:
+        contacts.back(turn.tx, space, inbound.author.user_id)
+        text = say("thread.back", lang, channel=channel)
+    conversation = conversations.at_address(turn.tx, channel, inbound.address.room_id, "")
+    ticket = tickets.unclosed(turn.tx, conversation.id) if conversation is not None else None
+    if ticket is not None:
+        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))

@@ -1,0 +1,138 @@
+"""The sandbox: decodes dangerous messages in worker processes with a memory and a time limit.
+
+A mail is hostile input: a few kilobytes can cost a parser seconds or gigabytes. A worker that takes too long
+is killed and replaced; whoever sent that mail has delayed nobody but themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from channels.conversation import Inbound, Raw
+
+TIMEOUT_S = 10.0  # wall time; the parser's own limits end far below it
+MEMORY_BYTES = 2 * 1024**3
+WORKERS = 2
+_LENGTH = struct.Struct(">Q")
+
+
+class DecodeFailed(Exception):
+    """The worker raised, ran too long or died. `final`: trying again would do the same."""
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
+
+
+class Sandbox:
+    """Worker processes for one decoder. Started when first needed."""
+
+    def __init__(self, decoder: Callable[[Raw], Sequence[Inbound]], *, timeout_s: float = TIMEOUT_S) -> None:
+        self._decoder = pickle.dumps(decoder)
+        self._timeout_s = timeout_s
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        for _ in range(WORKERS):
+            self._idle.put_nowait(_Worker(self._decoder))
+
+    async def decode(self, raw: Raw) -> Sequence[Inbound]:
+        """Decode in a worker. Raise DecodeFailed."""
+        worker = await self._idle.get()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                ok, result = await worker.ask(raw)
+        except TimeoutError as error:
+            await worker.kill()
+            raise DecodeFailed(f"decoding took longer than {self._timeout_s:g} s", final=True) from error
+        except (OSError, EOFError, asyncio.IncompleteReadError) as error:
+            await worker.kill()
+            raise DecodeFailed("the decoding process died") from error
+        except BaseException:
+            await worker.kill()
+            raise
+        finally:
+            self._idle.put_nowait(worker)
+        if not ok:
+            raise DecodeFailed(result, final=True)
+        return result  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        while not self._idle.empty():
+            await self._idle.get_nowait().kill()
+
+
+class _Worker:
+    def __init__(self, decoder: bytes) -> None:
+        self._decoder = decoder
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def ask(self, raw: Raw) -> tuple[bool, Any]:
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                "from bot.sandbox import serve; serve()",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            await self._send(self._decoder)
+        await self._send(pickle.dumps(raw, protocol=pickle.HIGHEST_PROTOCOL))
+        stdout = self._process.stdout
+        if stdout is None:
+            raise EOFError
+        (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
+        # our own code wrote this: a worker parses hostile mail but runs nothing from it
+        answer: tuple[bool, Any] = pickle.loads(await stdout.readexactly(length))
+        return answer
+
+    async def _send(self, payload: bytes) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise EOFError
+        process.stdin.write(_LENGTH.pack(len(payload)) + payload)
+        await process.stdin.drain()
+
+    async def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            if process.stdin is not None:
+                process.stdin.close()
+            await process.wait()
+
+
+def serve() -> None:
+    """The worker's side: a decoder, then messages, each answered with (ok, values or reason)."""
+    import os
+    import signal
+
+    _limit_memory()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when its workers end
+    source, sink = os.fdopen(0, "rb", buffering=1 << 16), os.fdopen(1, "wb")
+
+    def receive() -> Any:
+        head = source.read(_LENGTH.size)
+        return pickle.loads(source.read(_LENGTH.unpack(head)[0])) if len(head) == _LENGTH.size else None
+
+    decoder = receive()
+    while decoder is not None and (raw := receive()) is not None:
+        try:
+            answer: tuple[bool, Any] = (True, decoder(raw))
+        except Exception as error:
+            answer = (False, f"{type(error).__name__}: {error}"[:500])
+        payload = pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
+        sink.write(_LENGTH.pack(len(payload)) + payload)
+        sink.flush()
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -1,0 +1,1 @@
+"""Service: what becomes of a customer's message: an answer, a ticket, a rating."""

@@ -1,0 +1,152 @@
+"""Buttons and forms: what a press means, checked against who pressed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot import posting, relay
+from bot.access import AGENTS, Member
+from bot.i18n import UserError, say
+from bot.office import Turn
+from bot.service import card, desk, rating, verbs
+from channels.conversation import Inbound, Op
+from channels.rich import Form, Input, Reply, Text
+from crm_store import articles, audit, conversations, tickets
+
+
+def by_customer(turn: Turn, inbound: Inbound) -> None:
+    """A customer pressed a button. What it names must be theirs: buttons can be forged."""
+    contact_id, known = desk.meet(turn, inbound)
+    conversation, _ = desk.find_or_open(turn, inbound, contact_id)
+    verb, _, rest = inbound.action.partition(":")
+    case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
+    if verb == "rate":
+        number, _, stars = rest.partition(":")
+        ticket = tickets.by_number(turn.tx, int(number)) if number.isdigit() else None
+        if ticket is None or ticket.conversation_id != conversation.id or not stars.isdigit():
+            return
+        if ticket.status != "closed":
+            desk.say_to(case, Reply.of(say("customer.old_button", case.lang)))
+            return
+        rating.record(turn, ticket, int(stars))
+    elif verb == "person":
+        _person(case)
+    elif verb == "helped" and rest.isdigit():
+        if "helped" in conversations.expected(turn.tx, conversation.id, turn.now):
+            conversations.answered(turn.tx, conversation.id, "helped")
+            articles.count(turn.tx, int(rest), helped=True)
+            desk.say_to(case, Reply.of(say("customer.helped_thanks", case.lang)))
+    elif verb == "article" and rest.isdigit():
+        desk.give_article(case, int(rest))
+
+
+def started(turn: Turn, inbound: Inbound) -> None:
+    """Somebody opened the chat for the first time: greet them."""
+    contact_id, known = desk.meet(turn, inbound)
+    conversation, there = desk.find_or_open(turn, inbound, contact_id)
+    if there and inbound.address.room_id and known and conversation.last_in_at is not None:
+        return
+    case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
+    name = turn.office.config.desk.name
+    desk.say_to(case, Reply.of(say("customer.greeting", case.lang, desk=name)))
+
+
+def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
+    """A staff member pressed a button of a card or submitted a form."""
+    verb, _, rest = inbound.action.partition(":")
+    try:
+        if verb == "ticket":
+            number, _, what = rest.partition(":")
+            found = tickets.by_number(turn.tx, int(number)) if number.isdigit() else None
+            if found is None:
+                raise UserError("staff.no_ticket", number=number)
+            _on_ticket(turn, inbound, member, found, what)
+        elif verb == "profile" and rest.isdigit():
+            from bot.commands import customer
+
+            reply = customer.profile(turn, int(rest), turn.language_of(member))
+            audit.record(turn.tx, turn.now, member.actor, "profile", f"contact:{rest}")
+            posting.answer(turn, inbound.address, reply, private_to=inbound.author.user_id)
+        elif verb == "command":
+            from bot import commands
+
+            commands.run(turn, inbound, member, ticket, text=rest)
+    except UserError as error:
+        text = say(error.key, turn.language_of(member), **error.values)
+        posting.answer(turn, inbound.address, Reply.of(text), private_to=inbound.author.user_id)
+
+
+def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: str) -> None:
+    if member.role not in AGENTS:
+        audit.record(turn.tx, turn.now, member.actor, what, f"ticket:{ticket.number}", "refused")
+        raise UserError("staff.refused", role=member.role, name=f"ticket {what}")
+    match what:
+        case "take":
+            verbs.take(turn, member, ticket)
+        case "close":
+            verbs.close(turn, member, ticket)
+        case "reopen":
+            verbs.reopen(turn, member, ticket)
+        case "reply":
+            _reply_form(turn, inbound, member, ticket)
+        case "send":
+            text = inbound.values.get("text", "").strip()
+            if text:
+                hold = turn.office.settings(inbound.address.channel).hold_s
+                relay.reply(turn, ticket, member, text, inbound=_as_form(inbound), hold_s=hold)
+        case _:
+            return
+
+
+def _as_form(inbound: Inbound) -> Inbound:
+    """A form's text stands in no thread yet: it is posted there like one from elsewhere."""
+    from dataclasses import replace
+
+    return replace(inbound, private=True, attachments=())
+
+
+def _reply_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
+    lang = turn.language_of(member)
+    conversation = conversations.get(turn.tx, ticket.conversation_id)
+    form = Form(
+        title=say("staff.reply_title", lang),
+        action=f"ticket:{ticket.number}:send",
+        submit=say("staff.reply_send", lang),
+        intro=say(
+            "staff.reply_to",
+            lang,
+            recipients=card.recipients(turn, conversation),
+            channel=conversation.channel,
+        ),
+        inputs=(Input("text", say("staff.reply_field", lang), multiline=True),),
+    )
+    posting.answer(
+        turn,
+        inbound.address,
+        Reply((form,)),
+        private_to=inbound.author.user_id,
+        trigger=inbound.trigger,
+        op=Op.FORM,
+    )
+
+
+def _person(case: desk.Case) -> None:
+    turn = case.turn
+    ticket = tickets.unclosed(turn.tx, case.conversation.id)
+    if ticket is not None:
+        desk.say_to(case, Reply.of(say("customer.already_waiting", case.lang, number=ticket.number)))
+        return
+    expected = conversations.expected(turn.tx, case.conversation.id, turn.now)
+    if "helped" in expected:
+        conversations.answered(turn.tx, case.conversation.id, "helped")
+        articles.count(turn.tx, int(expected["helped"]["article"]), helped=False)
+    last = [m for m in conversations.history(turn.tx, case.conversation.id) if m.kind == "in"]
+    if not last:
+        desk.say_to(
+            case, Reply.of(Text(say("customer.greeting", case.lang, desk=turn.office.config.desk.name)))
+        )
+        return
+    from dataclasses import replace
+
+    asked = replace(case, message_id=last[-1].id, inbound=replace(case.inbound, text=last[-1].text))
+    desk.to_person(asked, asked=True)

@@ -1,0 +1,116 @@
+"""The card that stands for a ticket on a staff side, and the lines posted below it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.i18n import say
+from bot.office import StaffRoom, Turn
+from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Text
+from crm_store import contacts, conversations, people, tickets
+
+FIRST_WORDS = 300  # characters of the message that the card shows
+KNOWN_WARNINGS = {
+    "spf_fail",
+    "dkim_fail",
+    "dmarc_fail",
+    "unverified_sender",
+    "undecodable",
+    "new_participant",
+}
+
+
+def recipients(turn: Turn, conversation: Any) -> str:
+    """Who will receive a reply, in words: shown before anything is sent."""
+    contact = contacts.get(turn.tx, conversation.contact_id)
+    cc = [p.user_id for p in conversations.participants(turn.tx, conversation.id)]
+    name = contact.name if contact else ""
+    if turn.office.can(conversation.channel).subject_threads:
+        first = f"{name} <{conversation.room_id}>" if name else conversation.room_id
+        return ", ".join([first, *cc])
+    return f"{name or say('card.unnamed', turn.office.staff_language)} ({conversation.channel})"
+
+
+def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str, ...] = ()) -> Reply:
+    """The ticket's card, in the staff's language."""
+    lang = turn.office.staff_language
+    conversation = conversations.get(turn.tx, ticket.conversation_id)
+    contact = contacts.get(turn.tx, ticket.contact_id)
+    assignee = people.get(turn.tx, ticket.assignee_id) if ticket.assignee_id else None
+    if not first_words:
+        first_words = _first_words(turn, ticket)
+    pairs = [
+        (say("card.customer", lang), (contact.name if contact else "") or say("card.unnamed", lang)),
+        (say("card.channel", lang), ticket.channel),
+        (say("card.status", lang), say(f"status.{ticket.status}", lang)),
+        (say("card.assignee", lang), assignee.name if assignee else say("card.nobody", lang)),
+    ]
+    if ticket.kind != "enquiry":
+        pairs.append((say("card.kind", lang), say(f"kind.{ticket.kind}", lang)))
+    if ticket.priority != "normal":
+        pairs.append((say("card.priority", lang), say(f"priority.{ticket.priority}", lang)))
+    if ticket.rating:
+        pairs.append((say("card.rating", lang), say(f"rating.{ticket.rating}", lang)))
+    others = [
+        f"#{t.number}" for t in tickets.listing(turn.tx, contact_id=ticket.contact_id) if t.id != ticket.id
+    ]
+    if others:
+        pairs.append((say("card.others", lang), " ".join(others)))
+    blocks: list[Block] = [
+        Heading(say("card.title", lang, number=ticket.number, subject=ticket.subject)),
+        Fields(tuple(pairs)),
+        *(Text(warning(key, lang)) for key in warnings),
+        Text(first_words, quote=True),
+        Buttons(_buttons(ticket, lang)),
+    ]
+    return Reply(tuple(blocks)) if conversation is None else Reply((*blocks, _mode(turn, conversation, lang)))
+
+
+def warning(key: str, lang: str) -> str:
+    return (
+        say(f"card.warning_{key}", lang)
+        if key in KNOWN_WARNINGS
+        else say("card.warning_other", lang, what=key)
+    )
+
+
+def mode_of(turn: Turn, room: StaffRoom) -> tuple[str, float]:
+    """How replies go out from a staff room: the mode and the hold in seconds."""
+    settings = turn.office.settings(room.channel)
+    return settings.reply_mode, settings.hold_s
+
+
+def _mode(turn: Turn, conversation: Any, lang: str) -> Text:
+    rooms = turn.office.rooms
+    mode, hold = mode_of(turn, rooms[0]) if rooms else ("direct", 0.0)
+    return Text(
+        say(f"card.{mode}", lang, recipients=recipients(turn, conversation), hold=f"{hold:g}"), small=True
+    )
+
+
+def _buttons(ticket: Any, lang: str) -> tuple[Button, ...]:
+    if ticket.status == "closed":
+        return (
+            Button(say("card.reopen", lang), action=f"ticket:{ticket.number}:reopen"),
+            Button(say("card.profile", lang), action=f"profile:{ticket.contact_id}"),
+        )
+    buttons = [Button(say("card.reply", lang), action=f"ticket:{ticket.number}:reply")]
+    if ticket.assignee_id is None:
+        buttons.insert(
+            0, Button(say("card.take", lang), action=f"ticket:{ticket.number}:take", style="primary")
+        )
+    buttons.append(Button(say("card.close", lang), action=f"ticket:{ticket.number}:close"))
+    buttons.append(Button(say("card.profile", lang), action=f"profile:{ticket.contact_id}"))
+    return tuple(buttons)
+
+
+def _first_words(turn: Turn, ticket: Any) -> str:
+    for message in conversations.history(turn.tx, ticket.conversation_id, limit=200):
+        if message.kind == "in" and message.ticket_id == ticket.id:
+            return shorten(message.text, FIRST_WORDS)
+    return ticket.subject or ""
+
+
+def shorten(text: str, limit: int) -> str:
+    text = text.strip()
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -1,0 +1,490 @@
+"""The desk: every customer message gets an answer or a human.
+
+A message the bot can answer with confidence is answered; everything else, a complaint or the wish for a
+person opens a ticket, which staff see at once and the customer is told about, once, where that is safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from bot import posting
+from bot.answers.decide import Decision
+from bot.i18n import say
+from bot.office import Turn
+from bot.service import card, orders, rating
+from channels.conversation import Attachment, Inbound
+from channels.rich import Block, Button, Buttons, Reply, Text
+from crm_store import articles, contacts, conversations, files, tickets
+from crm_store.conversations import NewMessage
+
+HELPED_FOR = timedelta(days=2)
+AUTOMATIC_PER_DAY = {True: 20, False: 1}  # automatic mails to one address: verified sender, merely known one
+AUTOMATIC_PER_HOUR = 300  # … and from one inbox to everybody: beyond that something is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A customer's message on its way to an answer."""
+
+    turn: Turn
+    inbound: Inbound
+    conversation: Any
+    contact_id: int
+    message_id: int
+    decision: Decision | None
+    known: bool  # we have met this sender before this message
+
+    @property
+    def lang(self) -> str:
+        return str(self.conversation.language)
+
+    @property
+    def intent(self) -> str:
+        """What the message is recognised as, "" when nobody looked."""
+        return str(self.decision.intent.kind) if self.decision is not None else ""
+
+
+def message(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
+    """Take a customer's message: store it, then answer it, ask back, or hand it to a person."""
+    dedupe = inbound.dedupe or inbound.event_id
+    if conversations.seen(turn.tx, inbound.address.channel, dedupe):
+        return
+    case = _open_case(turn, inbound, decision, dedupe)
+    if case is None:
+        return
+    if _joins_album(case):
+        return
+    expected = conversations.expected(turn.tx, case.conversation.id, turn.now)
+    if rating.by_text(case, expected) or orders.by_code(case, expected):
+        return
+    ticket = tickets.unclosed(turn.tx, case.conversation.id)
+    if ticket is not None:
+        follow_up(case, ticket)
+        return
+    if _small_talk(case):
+        return
+    by_bot = not case.conversation.bot_muted and may_speak(case)
+    if by_bot and (_said_if_helped(case, expected) or orders.answer(case, expected) or _answer(case)):
+        return
+    to_person(case, asked=case.intent == "wants_person")
+
+
+def to_person(case: Case, *, asked: bool = False) -> None:
+    """Open a ticket, or open the last one again, and tell the customer once."""
+    turn, conversation = case.turn, case.conversation
+    complaint = case.intent == "complaint"
+    last = tickets.latest(turn.tx, conversation.id)
+    if last is not None and tickets.can_reopen(last, turn.now):
+        ticket = tickets.reopen(turn.tx, last)
+        conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
+        posting.card(turn, ticket, card.build(turn, ticket))
+        posting.to_threads(
+            turn, ticket, Reply.of(Text(say("thread.reopened", turn.office.staff_language), small=True))
+        )
+        _post_customer(case, ticket)
+        if may_speak(case):
+            _notice(case, "customer.reopened", ticket)
+        return
+    ticket = tickets.open_new(
+        turn.tx,
+        turn.now,
+        conversation_id=conversation.id,
+        contact_id=conversation.contact_id,
+        kind="complaint" if complaint else _kind(case),
+        subject=subject_of(case.inbound, conversation),
+        channel=conversation.channel,
+        priority="high" if complaint else "normal",
+        linked_to_id=last.id if last is not None else None,
+    )
+    conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
+    conversations.mute_bot(turn.tx, conversation.id, True)
+    own = conversations.get_message(turn.tx, case.message_id)
+    own_text = own.text if own.kind == "in" else ""
+    first = card.shorten(own_text or ticket.subject, card.FIRST_WORDS)
+    posting.card(turn, ticket, card.build(turn, ticket, first_words=first, warnings=case.inbound.warnings))
+    _post_earlier(case, ticket, last)
+    attached = posting.attached(turn, case.message_id)
+    if attached or len(own_text) > card.FIRST_WORDS:
+        _post_customer(case, ticket)
+    if may_speak(case):
+        key = "acknowledged_complaint" if complaint else "handed_over" if asked else "acknowledged"
+        _notice(case, f"customer.{key}", ticket)
+        tickets.set_values(turn.tx, ticket.id, acknowledged=True)
+
+
+def follow_up(case: Case, ticket: Any) -> None:
+    """A further message on an open ticket: to the staff, nothing automatic."""
+    turn = case.turn
+    conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
+    if ticket.status == "pending":
+        ticket = tickets.set_values(turn.tx, ticket.id, status="open")
+        posting.card(turn, ticket, card.build(turn, ticket))
+    _post_customer(case, ticket)
+    if case.intent == "complaint" and ticket.kind == "enquiry":
+        ticket = tickets.set_values(turn.tx, ticket.id, kind="complaint", priority="high")
+        posting.card(turn, ticket, card.build(turn, ticket))
+
+
+def may_speak(case: Case) -> bool:
+    """Whether something automatic may be sent: never where it could reach somebody who did not write."""
+    turn, inbound = case.turn, case.inbound
+    caps = turn.office.can(inbound.address.channel)
+    if not caps.subject_threads:
+        return inbound.addressed or inbound.private
+    if not (inbound.may_acknowledge or case.known):
+        return False
+    day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
+    channel, room = inbound.address.channel, inbound.address.room_id
+    used = tickets.number_now(turn.tx, f"auto:{channel}:{room}:{day}")
+    all_used = tickets.number_now(turn.tx, f"auto:{channel}:{hour}")
+    return used < AUTOMATIC_PER_DAY[inbound.may_acknowledge] and all_used < AUTOMATIC_PER_HOUR
+
+
+def spoke(case: Case) -> None:
+    """Count something automatic against the limits of `may_speak`."""
+    turn = case.turn
+    if turn.office.can(case.inbound.address.channel).subject_threads:
+        day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
+        channel, room = case.inbound.address.channel, case.inbound.address.room_id
+        tickets.next_number(turn.tx, f"auto:{channel}:{room}:{day}")
+        tickets.next_number(turn.tx, f"auto:{channel}:{hour}")
+
+
+def say_to(case: Case, reply: Reply, purpose: str = "answer") -> None:
+    """Send something automatic to the customer of the case."""
+    spoke(case)
+    posting.public(case.turn, case.conversation, reply, purpose=purpose)
+
+
+def subject_of(inbound: Inbound, conversation: Any) -> str:
+    """What a ticket is about, in one line."""
+    for text in (inbound.subject, conversation.subject, inbound.text):
+        line = " ".join(text.split())
+        if line:
+            return card.shorten(line, 120)
+    names = [a.filename for a in inbound.attachments if a.filename]
+    return card.shorten(names[0], 120) if names else "–"
+
+
+def store_files(turn: Turn, message_id: int, channel: str, attachments: tuple[Attachment, ...]) -> None:
+    """Keep what came with a message; what is only a reference is fetched when somebody should see it."""
+    for a in attachments:
+        files.attach(
+            turn.tx,
+            message_id,
+            filename=a.filename,
+            content_type=a.content_type,
+            size=a.size if a.content is None else len(a.content),
+            kind=a.kind,
+            channel=channel,
+            inline=a.inline,
+            content_id=a.content_id,
+            sha256=None if a.content is None else files.keep(turn.tx, turn.now, a.content),
+            ref=a.ref,
+        )
+
+
+def find_or_open(turn: Turn, inbound: Inbound, contact_id: int) -> tuple[Any, bool]:
+    """The conversation a message belongs to, and whether it was there already."""
+    channel, address = inbound.address.channel, inbound.address
+    caps = turn.office.can(channel)
+    found = None
+    if caps.subject_threads:
+        found = _by_hints(turn, inbound)
+    else:
+        found = conversations.at_address(turn.tx, channel, address.room_id, thread_of(turn, inbound))
+    if found is not None:
+        return conversations.lock(turn.tx, found.id), True
+    from bot.answers.language import detect
+
+    contact = contacts.get(turn.tx, contact_id)
+    office = turn.office
+    fallback = office.customer_language(contact.language if contact else None, inbound.author.language)
+    language = office.customer_language(detect(f"{inbound.subject}\n{inbound.text}", fallback))
+    opened = conversations.open_at(
+        turn.tx,
+        turn.now,
+        channel=channel,
+        room_id=address.room_id,
+        thread_id=thread_of(turn, inbound),
+        contact_id=contact_id,
+        language=language,
+        subject=inbound.subject,
+    )
+    if contact is not None and contact.language is None:
+        contacts.set_language(turn.tx, contact_id, language, turn.now)
+    return opened, False
+
+
+def thread_of(turn: Turn, inbound: Inbound) -> str:
+    """The thread replies go to: the message's own, or the one a reply to it would open."""
+    if inbound.address.thread_id or inbound.private:
+        return inbound.address.thread_id
+    starts = (h.removeprefix("thread:") for h in inbound.thread_hints if h.startswith("thread:"))
+    return next(starts, "")
+
+
+def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
+    """The contact who wrote, and whether we had met them before; what the platform attests is noted."""
+    author, office = inbound.author, turn.office
+    space = office.space(inbound.address.channel)
+    identity = contacts.meet(
+        turn.tx,
+        turn.now,
+        space=space,
+        user_id=author.user_id,
+        name=author.name,
+        handle=author.handle,
+        language=office.customer_language(author.language) if author.language else None,
+    )
+    contact_id, known = identity.contact_id, not identity.created
+    if identity.gone_at is not None:
+        contacts.back(turn.tx, space, author.user_id)
+    if not office.can(inbound.address.channel).subject_threads:
+        contacts.verify(turn.tx, turn.now, identity.id, "platform")
+    if author.verified_phone:
+        contact_id = contacts.prove(
+            turn.tx, turn.now, contact_id, space="phone", user_id=author.verified_phone, how="shared"
+        )
+    if author.verified_email:
+        contact_id = contacts.prove(
+            turn.tx,
+            turn.now,
+            contact_id,
+            space="email",
+            user_id=author.verified_email.lower(),
+            how="attested",
+        )
+    return contact_id, known
+
+
+def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: str) -> Case | None:
+    contact_id, known = meet(turn, inbound)
+    conversation, _ = find_or_open(turn, inbound, contact_id)
+    channel = inbound.address.channel
+    message_id = conversations.add(
+        turn.tx,
+        turn.now,
+        conversation.id,
+        NewMessage(
+            kind="in",
+            channel=channel,
+            event_id=inbound.event_id,
+            dedupe=dedupe,
+            external_id=inbound.event_id,
+            text=inbound.text,
+            full_text=inbound.full_text,
+            subject=inbound.subject,
+            author_kind="customer",
+            author_id=contact_id,
+            author=inbound.author.name or inbound.author.handle or inbound.author.user_id,
+            sent_at=inbound.sent_at,
+            warnings=inbound.warnings,
+            album=inbound.album,
+        ),
+    )
+    if message_id is None:
+        return None
+    refs = [inbound.event_id, *(h.removeprefix("ref:") for h in inbound.thread_hints if h.startswith("ref:"))]
+    if turn.office.can(channel).subject_threads:
+        conversations.remember_refs(turn.tx, channel, conversation.id, refs)
+    _note_participants(turn, inbound, conversation)
+    store_files(turn, message_id, channel, inbound.attachments)
+    return Case(
+        turn, inbound, conversations.get(turn.tx, conversation.id), contact_id, message_id, decision, known
+    )
+
+
+def _by_hints(turn: Turn, inbound: Inbound) -> Any:
+    channel = inbound.address.channel
+    refs = []
+    for hint in inbound.thread_hints:
+        kind, _, value = hint.partition(":")
+        if kind == "key":
+            found = conversations.by_key(turn.tx, value)
+            if found is not None and found.channel == channel:
+                return found
+        elif kind == "ref":
+            refs.append(value)
+    found = conversations.by_ref(turn.tx, channel, refs)
+    if found is not None:
+        return found
+    for hint in inbound.thread_hints:  # weak: they only count for somebody who is in the conversation already
+        kind, _, value = hint.partition(":")
+        candidate = None
+        if kind == "weakkey":
+            candidate = conversations.by_key(turn.tx, value)
+        elif kind == "weakref":
+            candidate = conversations.by_ref(turn.tx, channel, [value])
+        elif kind == "subject" and value.isdigit():
+            ticket = tickets.by_number(turn.tx, int(value))
+            candidate = conversations.get(turn.tx, ticket.conversation_id) if ticket is not None else None
+        if candidate is not None and candidate.channel == channel and _is_in(turn, inbound, candidate):
+            return candidate
+    return None
+
+
+def _is_in(turn: Turn, inbound: Inbound, conversation: Any) -> bool:
+    """Whether a sender is part of a conversation, beyond doubt: a forged one is not."""
+    if not inbound.may_acknowledge:
+        return False
+    people = {
+        conversation.room_id,
+        *(p.user_id for p in conversations.participants(turn.tx, conversation.id)),
+    }
+    return inbound.author.user_id in people
+
+
+def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> None:
+    people = [(p.user_id, p.name) for p in inbound.participants if p.user_id != conversation.room_id]
+    if (
+        turn.office.can(inbound.address.channel).subject_threads
+        and inbound.author.user_id != conversation.room_id
+    ):
+        people.append((inbound.author.user_id, inbound.author.name))
+    if not people:
+        return
+    new = conversations.add_participants(turn.tx, turn.now, conversation.id, people)
+    ticket = tickets.unclosed(turn.tx, conversation.id) if new else None
+    if ticket is not None:
+        text = say("thread.joined", turn.office.staff_language, who=", ".join(new))
+        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+
+
+def _joins_album(case: Case) -> bool:
+    """A later picture of an album belongs to the message its first one made."""
+    if not case.inbound.album:
+        return False
+    first = conversations.of_album(case.turn.tx, case.conversation.id, case.inbound.album)
+    return first is not None and first.id != case.message_id and _move_files(case, first)
+
+
+def _move_files(case: Case, first: Any) -> bool:
+    ticket = tickets.get(case.turn.tx, first.ticket_id) if first.ticket_id else None
+    if ticket is not None:
+        conversations.set_values(case.turn.tx, case.message_id, ticket_id=ticket.id)
+        _post_customer(case, ticket)
+    return True
+
+
+def _small_talk(case: Case) -> bool:
+    """A thank-you or a greeting needs no ticket; by mail a greeting alone still goes to a person."""
+    intent = case.intent
+    if case.inbound.attachments or intent not in ("thanks", "greeting", "closing"):
+        return False
+    if case.turn.office.can(case.inbound.address.channel).subject_threads:
+        return intent == "thanks" and tickets.latest(case.turn.tx, case.conversation.id) is not None
+    key = "greeting" if intent == "greeting" else "thanks"
+    if may_speak(case):
+        say_to(case, Reply.of(say(f"customer.{key}", case.lang, desk=case.turn.office.config.desk.name)))
+    return True
+
+
+def _said_if_helped(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
+    """A yes or no in words to "did this help?"."""
+    if "helped" not in expected or case.intent not in ("yes", "no"):
+        return False
+    conversations.answered(case.turn.tx, case.conversation.id, "helped")
+    helped = case.intent == "yes"
+    articles.count(case.turn.tx, expected["helped"]["article"], helped=helped)
+    if helped:
+        say_to(case, Reply.of(say("customer.helped_thanks", case.lang)))
+    return helped
+
+
+def _answer(case: Case) -> bool:
+    decision = case.decision
+    if decision is None or case.inbound.attachments:
+        return False
+    if decision.kind == "answer" and decision.article_id is not None:
+        return give_article(case, decision.article_id)
+    if decision.kind == "choices" and decision.choices:
+        buttons = [Button(title, action=f"article:{article_id}") for article_id, title in decision.choices]
+        buttons.append(Button(say("customer.talk_to_person", case.lang), action="person"))
+        if not case.turn.office.can(case.inbound.address.channel).buttons:
+            return False
+        say_to(case, Reply.of(say("customer.which_of_these", case.lang), Buttons(tuple(buttons))))
+        return True
+    return False
+
+
+def give_article(case: Case, article_id: int) -> bool:
+    """Answer with an article and ask whether it helped."""
+    found = articles.by_id(case.turn.tx, article_id)
+    if found is None:
+        return False
+    lang = case.lang
+    buttons = Buttons(
+        (
+            Button(say("customer.yes", lang), action=f"helped:{article_id}", style="primary"),
+            Button(say("customer.talk_to_person", lang), action="person"),
+        )
+    )
+    reply = Reply.of(found.body, Text(say("customer.did_this_help", lang), small=True), buttons)
+    conversations.expect(
+        case.turn.tx, case.conversation.id, "helped", {"article": article_id}, case.turn.now + HELPED_FOR
+    )
+    say_to(case, reply)
+    return True
+
+
+def _notice(case: Case, key: str, ticket: Any) -> None:
+    say_to(case, Reply.of(say(key, case.lang, number=ticket.number)), "notice")
+
+
+def _kind(case: Case) -> str:
+    return "feedback" if case.intent == "feedback" else "enquiry"
+
+
+def _post_customer(case: Case, ticket: Any) -> None:
+    turn, inbound = case.turn, case.inbound
+    lang = turn.office.staff_language
+    name = inbound.author.name or inbound.author.handle or inbound.author.user_id
+    parts: list[Block] = [
+        Text(say("thread.customer", lang, name=name), small=True),
+        *(Text(card.warning(key, lang)) for key in inbound.warnings),
+        *([Text(inbound.text)] if inbound.text else []),
+        *posting.attached(turn, case.message_id),
+    ]
+    posting.to_threads(turn, ticket, Reply(tuple(parts)))
+
+
+def _post_earlier(case: Case, ticket: Any, last: Any) -> None:
+    """What was said before the ticket, so that nobody must ask again."""
+    turn = case.turn
+    lang = turn.office.staff_language
+    if last is not None:
+        text = say("thread.linked", lang, number=last.number)
+        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+    earlier = [
+        m
+        for m in conversations.history(turn.tx, case.conversation.id, limit=8)
+        if m.id != case.message_id and m.ticket_id is None and m.kind != "note"
+    ]
+    if not earlier:
+        return
+    lines = []
+    for m in earlier:
+        who = say("thread.bot", lang) if m.kind == "out" else say("thread.customer", lang, name=m.author)
+        lines.append(f"{who} {card.shorten(m.text, 400)}")
+    posting.to_threads(
+        turn, ticket, Reply.of(Text(say("thread.earlier", lang), small=True), "\n".join(lines))
+    )
+
+
+def keep_automatic(turn: Turn, inbound: Inbound) -> None:
+    """Store an automatic mail where it belongs: in its conversation, or with its sender; nobody answers it."""
+    dedupe = inbound.dedupe or inbound.event_id
+    if conversations.seen(turn.tx, inbound.address.channel, dedupe):
+        return
+    case = _open_case(turn, inbound, None, dedupe)
+    if case is None:
+        return
+    ticket = tickets.unclosed(turn.tx, case.conversation.id)
+    if ticket is not None:
+        conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
+        text = Text(say("thread.automatic", turn.office.staff_language), small=True)
+        posting.to_threads(turn, ticket, Reply.of(text, card.shorten(inbound.text, 1000)))
