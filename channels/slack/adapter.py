@@ -98,8 +98,8 @@ class Slack:
     async def run(self, door: Door) -> None:
         """Receive until cancelled. A token that Slack does not know is a ConfigError."""
         self._door = door
-        known = await self._who_are_we()
         try:
+            known = await self._who_are_we()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._backfill.run(door))
                 if not known:

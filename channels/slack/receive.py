@@ -92,7 +92,7 @@ class Receiver:
             await door.accept(raw, cursor=self._cursor_after(payload))
         except Exception as error:
             self._on_failure(payload)
-            log.warning("not_stored", channel=self._name, event=raw.event_id, error=type(error).__name__)
+            log.warning("not_stored", channel=self._name, raw_id=raw.event_id, error=type(error).__name__)
             return BoltResponse(status=503)
         return BoltResponse(status=200)
 

@@ -176,12 +176,13 @@ class Wire:
         body, content_type = self.body(kind, payload)
         headers = {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_error"} if attempt else {}
         begun = time.monotonic()
-        started.set()
         try:
             async with asyncio.timeout(self.ack_s):
                 status, _ = await self.post(body, content_type, **headers)
         except (TimeoutError, aiohttp.ClientError):
             return False
+        finally:
+            started.set()  # who says two things says the second after the first arrived
         if status == 200:
             self.acks.append((str(payload.get("event_id", "")), time.monotonic() - begun))
         return status == 200
