@@ -37,6 +37,7 @@ log = structlog.get_logger()
 ALLOWED_UPDATES = ["message", "edited_message", "callback_query", "my_chat_member", "message_reaction"]
 BATCH = 100  # getUpdates.limit
 CONFLICT_WAIT_S = 3.0
+PACE_S = 0.2
 SETTLED_S = 5.0  # two consumers take turns: one good answer does not mean that the other is gone
 ALARM_S = 3600.0  # Telegram keeps updates for 24 hours: say so well before
 FORGET_OFFSET_S = 6 * 86400.0  # after a week without updates their numbers start anew, at random
@@ -100,6 +101,7 @@ class Receiver:
         up = False  # the first look, and the first after a failure, does not wait: we are soon known to be up
         await self._delete_webhook()
         while True:
+            asked_at = time.monotonic()
             try:
                 updates = await self._get_updates(offset, self._settings.poll_timeout_s if up else 0)
                 if updates:
@@ -114,9 +116,12 @@ class Receiver:
                 if now - quiet_since > FORGET_OFFSET_S:
                     offset = None
                 backoff.failures = 0
+                hasty = up and not updates and now - asked_at < PACE_S
                 up = True
                 if updates or now - self._conflict_at > SETTLED_S:
                     door.report(None)
+                if hasty:  # a server that does not hold the question open would be asked without a pause
+                    await self._sleep(PACE_S)
                 continue
             except Refused as refused:
                 wait_s = await self._refused(door, refused, backoff)

@@ -202,6 +202,18 @@ async def test_the_commands_are_shown_in_the_staff_group_only() -> None:
         }
 
 
+async def test_a_server_that_answers_at_once_with_nothing_is_not_asked_without_a_pause() -> None:
+    async with FakeTelegram() as tg:
+        channel, door = channel_for(tg, poll_timeout_s=0), FakeDoor()
+        async with running(channel, door):
+            await door.until(lambda: door.problem is None)
+            before = len(tg.called("getUpdates"))
+            await asyncio.sleep(0.3)
+            assert len(tg.called("getUpdates")) - before < 20
+            tg.user_says(7, "hello")
+            await tg.until(lambda: tg.confirmed)
+
+
 async def test_order_per_chat_is_kept_and_none_is_lost_under_load() -> None:
     async with FakeTelegram() as tg:
         channel, door = channel_for(tg), FakeDoor()
