@@ -68,7 +68,8 @@ class ScriptedBot:
             self.thread = await self._say(
                 "staff", Heading("#1 · Where is my parcel?"), Fields(pairs), offer, opens_thread=True
             )
-            await self._say("staff", Text("Where is my parcel?", quote=True), thread=self.thread)
+            who = Text("Sofia Rossi:", small=True)
+            await self._say("staff", who, Text("Where is my parcel?"), thread=self.thread)
             await self._say(room, "A colleague will answer here. Your ticket is #1.", automatic=True)
         elif value.kind is Kind.ACTION:
             await self._say(room, "Thank you!", automatic=True)
@@ -222,6 +223,7 @@ async def test_staff_sign_in_answer_undo_note_and_ask() -> None:
             page.find("unread", "1")
             page.click("ticket", "Where is my parcel?")
             page.find("card", "Web visitor")
+            page.find("said-customer", "Sofia Rossi")
             page.find("said-customer", "Where is my parcel?")
             page.type("reply-text", "// the courier lost it")
             page.find("hint", "Only the team")

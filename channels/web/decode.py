@@ -37,7 +37,7 @@ def decode(raw: Raw) -> Sequence[Inbound]:
         Inbound(
             address=Address(raw.channel, room, _text(frame, "thread")),
             event_id=raw.event_id,
-            author=Author(user, language=_text(frame, "lang") or None),
+            author=Author(user, handle=_handle(user), language=_text(frame, "lang") or None),
             text=_text(frame, "text"),
             sent_at=raw.received_at,
             kind=kind,
@@ -49,6 +49,12 @@ def decode(raw: Raw) -> Sequence[Inbound]:
             private=room == user,
         )
     ]
+
+
+def _handle(user: str) -> str:
+    """What people may call a visitor who has said no name: short, and the same every time."""
+    side, _, ident = user.partition(":")
+    return f"web-{ident[:6]}" if side == "v" else ""
 
 
 def _files(files: Any) -> Sequence[Attachment]:

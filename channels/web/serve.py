@@ -157,9 +157,12 @@ class Pages:
         )
 
     def _person(self, request: web.Request, side: str, token: str = "") -> Person | None:
-        signed = token or request.cookies.get(self._cookie(side), "")
-        ident = tokens.open_token(self.setup.secret, f"{side}:{self.channel.name}", signed)
-        return Person(f"{side}:{ident}", self._remote(request)) if ident else None
+        """The person of a browser's cookie; a frame on another site has none and shows its token."""
+        for signed in (request.cookies.get(self._cookie(side), ""), token):
+            ident = tokens.open_token(self.setup.secret, f"{side}:{self.channel.name}", signed)
+            if ident:
+                return Person(f"{side}:{ident}", self._remote(request))
+        return None
 
     def _remote(self, request: web.Request) -> str:
         header = self.settings.forwarded_header
@@ -309,6 +312,11 @@ class Pages:
     async def _poll(self, request: web.Request) -> web.Response:
         """The line for browsers behind a proxy that knows no WebSocket: frames of one long poll."""
         side = self._side(request)
+        wait_s = self.channel.frames.limits.take(
+            f"poll:{self._remote(request)}", 4 * self.settings.address_per_minute
+        )
+        if wait_s:
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(int(wait_s) + 1)})
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         person, welcome = self._welcome(request, side, {"token": bearer} if bearer else {})
         cursors = _cursors({k: int(v) for k, v in request.query.items() if v.isdecimal() and len(v) < 16})

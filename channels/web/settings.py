@@ -21,7 +21,7 @@ class Settings(ChannelSettings):
     path_prefix: str = Field(
         default="", pattern=r"^[a-z0-9-]{0,40}$"
     )  # "shop" answers /chat/shop, /staff/shop
-    messages_per_minute: int = Field(default=30, ge=1)  # a visitor or a staff person
+    messages_per_minute: int = Field(default=60, ge=1)  # a visitor or a staff person
     address_per_minute: int = Field(default=150, ge=1)  # all who come from one network address
     forwarded_header: str = ""  # behind a proxy: the header that names the client ("X-Forwarded-For")
     visitor_days: int = Field(default=180, ge=1, le=400)  # how long a browser is remembered

@@ -79,7 +79,9 @@ class Shown:
                 target["blocks"] = entry["blocks"]
             case "delete" if target:
                 self.entries.remove(target)
-            case "mark" if target:
+            case "mark" if target and not (
+                entry["mark"] == "withdrawn" and target.get("mark") in ("sent", "unknown")
+            ):
                 target["mark"] = entry["mark"]
             case "pressed" if target:
                 target["pressed"] = entry["action"]
@@ -90,10 +92,14 @@ class Browser:
 
     page = "/chat"
 
-    def __init__(self, base_url: str, *, language: str = "en", timeout_s: float = WAIT_S) -> None:
+    def __init__(
+        self, base_url: str, *, language: str = "en", timeout_s: float = WAIT_S, patient: bool = False
+    ) -> None:
+        """`patient`: what is refused for now is sent again by itself, as the page does."""
         self.base_url = base_url.rstrip("/")
         self.language = language
         self.timeout_s = timeout_s
+        self.patient = patient
         self.rooms = {"self": Shown(), "staff": Shown()}
         self.cursors = {"self": 0, "staff": 0}
         self.access = False
@@ -179,6 +185,9 @@ class Browser:
         finally:
             del self._answers[client]
         if frame["t"] == "no":
+            if self.patient and frame["why"] in ("later", "slow_down"):
+                await asyncio.sleep(frame["after_s"])
+                return await self.send(kind, id=client, **more)
             raise Refused(frame["why"], frame.get("after_s", 0.0))
         self.acknowledged.append(frame["event"])
         return str(frame["event"])

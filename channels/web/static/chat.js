@@ -1,12 +1,12 @@
 // The customer's page.
 
-import { clock, config, day, drawBlocks, fillIcons, fileSize, growing, h, icon, languageSwitch, loadWords, offered, onLanguage, openForm, t } from './common.js'
+import { clock, config, day, drawBlocks, fillIcons, fileSize, growing, h, icon, languageSwitch, loadWords, offered, onLanguage, openForm, sticky, t } from './common.js'
 import { Line } from './line.js'
 
 const $ = (id) => document.getElementById(id)
 const query = new URLSearchParams(location.search)
 const embedded = query.has('embed')
-const line = new Line(config.chat, { embedded })
+const line = new Line(config.chat)
 const shown = new Map() // key: {entry, el}
 const asked = new Set() // ids of pressed buttons: a form that answers one may open
 let files = []
@@ -63,7 +63,6 @@ function redraw(entry) {
 }
 
 function add(entry) {
-  const near = $('scroll').scrollHeight - $('scroll').scrollTop - $('scroll').clientHeight < 160
   const known = shown.get(entry.key)
   if (known) {
     Object.assign(known.entry, entry, { waiting: false, failed: null })
@@ -75,7 +74,7 @@ function add(entry) {
   }
   separate()
   $('empty').hidden = true
-  if (near || mine(entry)) scroll()
+  if (entry.from === 'me') $('scroll').stick()
 }
 
 // A line for every new day; messages of one side that follow each other stand closer.
@@ -95,12 +94,10 @@ function separate() {
   }
 }
 
-const scroll = () => requestAnimationFrame(() => { $('scroll').scrollTop = $('scroll').scrollHeight })
-
 function typing(on) {
   clearTimeout(typingTimer)
   $('typing').hidden = !on
-  if (on) { scroll(); typingTimer = setTimeout(() => typing(false), 5000) }
+  if (on) { $('scroll').stick(); typingTimer = setTimeout(() => typing(false), 5000) }
 }
 
 function take({ detail: { entry } }) {
@@ -178,6 +175,7 @@ const fit = growing($('text'), say)
 async function open() {
   await loadWords()
   fillIcons()
+  sticky($('scroll'), $('log'))
   $('avatar').textContent = [...config.title][0] || '·'
   document.body.classList.toggle('embedded', embedded)
   languageSwitch($('language'))

@@ -239,6 +239,17 @@ export function growing(box, send) {
   return fit
 }
 
+// A room that stays at its end while it grows (also when a picture in it gets its size), unless one has scrolled up.
+export function sticky(scroll, content) {
+  let atEnd = true
+  const down = () => { if (atEnd) scroll.scrollTop = scroll.scrollHeight }
+  scroll.addEventListener('scroll', () => { atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120 }, { passive: true })
+  const watch = new ResizeObserver(down)
+  watch.observe(content)
+  watch.observe(scroll)
+  scroll.stick = () => { atEnd = true; down(); requestAnimationFrame(down) }
+}
+
 // Text that the demo's page offers to try.
 export function offered(fill) {
   window.addEventListener('message', (event) => {

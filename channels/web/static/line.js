@@ -9,10 +9,9 @@ const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b
 
 // Events: 'state' (detail true when connected), 'access', 'entry' ({room, entry}), 'seen', 'ack' ({id, event}), 'no' ({id, why, final}).
 export class Line extends EventTarget {
-  constructor(path, { embedded = false } = {}) {
+  constructor(path) {
     super()
     this.path = path
-    this.embedded = embedded
     this.cursors = { self: 0, staff: 0 }
     this.you = ''
     this.access = null
@@ -60,7 +59,7 @@ export class Line extends EventTarget {
     try { sessionStorage.setItem(this.#key(), JSON.stringify(plain)) } catch { /* private mode */ }
   }
 
-  #token() { return this.embedded ? kept(`wh-token-${this.path}`) || '' : '' }
+  #token() { return kept(`wh-token-${this.path}`) || '' }
 
   #connect() {
     if (this.socket && this.socket.readyState < 2) return
@@ -119,7 +118,7 @@ export class Line extends EventTarget {
     switch (frame.t) {
       case 'welcome':
         this.you = frame.you
-        if (frame.token && this.embedded) keep(`wh-token-${this.path}`, frame.token)
+        if (frame.token) keep(`wh-token-${this.path}`, frame.token)
         this.#state(true)
         this.#flush()
         break

@@ -39,7 +39,8 @@ function take({ detail: { room, entry } }) {
       else return editAnswer(entry)
       break
     case 'mark':
-      if (target) Object.assign(target, { mark: entry.mark, marked: entry.at })
+      // what went out cannot be taken back any more: the thread says what became of it
+      if (target && !(entry.mark === 'withdrawn' && ['sent', 'unknown'].includes(target.mark))) Object.assign(target, { mark: entry.mark, marked: entry.at })
       break
     case 'delete':
       entries.delete(entry.target)

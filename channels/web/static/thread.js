@@ -1,12 +1,12 @@
 // One ticket's thread: its card, what was said, and the box to answer in.
 
-import { clock, config, day, drawBlocks, growing, h, icon, onLanguage, t, wordsOf } from './common.js'
-import { roleOf } from './tickets.js'
+import { clock, config, day, drawBlocks, growing, h, icon, onLanguage, sticky, t, wordsOf } from './common.js'
+import { spoken } from './tickets.js'
 
 const $ = (id) => document.getElementById(id)
-const NOTE = /^\s*(\/\/|note:|备注[:：])/i
+const NOTE = /^\s*(\/\/|note\s*[:：]|备注\s*[:：]|注\s*[:：])/i
 const COMMAND = /^\s*[!/](?!\/)\S/
-const REPLY = /^\s*(!reply\s|>)/i
+const REPLY = /^\s*(!reply\s|[>＞])/i
 
 const HUES = [212, 268, 330, 20, 160, 190, 290, 100]
 const hue = (id) => HUES[[...id].reduce((sum, c) => (sum * 31 + c.charCodeAt(0)) % 9973, 7) % HUES.length]
@@ -29,6 +29,8 @@ export class Thread {
     $('as-note').addEventListener('click', () => this.switchTo('note'))
     $('edit-cancel').addEventListener('click', () => this.stopEditing())
     onLanguage(() => this.typed())
+    new IntersectionObserver(([seen]) => $('open-thread').classList.toggle('card-seen', seen.intersectionRatio > 0.35), { root: $('scroll'), threshold: [0, 0.35, 0.7] }).observe($('card'))
+    sticky($('scroll'), $('log'))
   }
 
   show(id) {
@@ -42,11 +44,13 @@ export class Thread {
 
   draw(atEnd = false) {
     const scroll = $('scroll')
-    const near = atEnd || scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 140
     const card = this.entries.get(this.id)
     if (!card) return
     $('card').replaceChildren(...drawBlocks(card.blocks, (button, el) => this.pressed(button, el, card)))
     const said = [...this.entries.values()].filter((entry) => entry.thread === this.id).sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : (a.n || 1e15) - (b.n || 1e15)))
+    const heading = card.blocks.find((b) => b.b === 'heading') || card.blocks.find((b) => b.b === 'text')
+    $('thread-title').textContent = heading?.text || ''
+    $('thread-buttons').replaceChildren(...drawBlocks(card.blocks.filter((b) => b.b === 'buttons').slice(0, 1), (button, el) => this.pressed(button, el, card)))
     let last = ''
     const items = []
     for (const entry of said) {
@@ -56,7 +60,7 @@ export class Thread {
       items.push(this.item(entry))
     }
     $('log').replaceChildren(...items)
-    if (near) requestAnimationFrame(() => { scroll.scrollTop = atEnd && !said.length ? 0 : scroll.scrollHeight })
+    if (atEnd) scroll.stick()
   }
 
   pressed(button, el, entry) {
@@ -67,29 +71,29 @@ export class Thread {
 
   item(entry) {
     const own = entry.from === this.line.you
-    let role = roleOf(entry)
-    const words = wordsOf(entry.blocks)
-    if (role === 'agent') role = modeOf(words) === 'reply' ? 'agent' : modeOf(words)
-    const name = { agent: () => this.name(entry), note: () => this.name(entry), command: () => this.name(entry), customer: () => t('customer'), bot: () => t('bot'), private: () => t('only_you'), system: () => '' }[role]()
-    const blocks = role === 'note' ? stripped(entry.blocks) : unquoted(entry.blocks, role)
+    let { role, name, blocks } = spoken(entry)
+    if (role === 'agent' && entry.from) {
+      const mode = modeOf(wordsOf(blocks))
+      role = mode === 'reply' ? 'agent' : mode
+    }
+    name = own ? t('you') : name || { agent: t('agent'), note: t('agent'), command: t('agent'), customer: t('customer'), bot: t('bot'), private: t('only_you') }[role] || ''
+    blocks = role === 'note' ? stripped(blocks) : unquoted(blocks, role)
     return h('li', { class: `said ${role}${own ? ' own' : ''}${entry.mark === 'withdrawn' ? ' withdrawn' : ''}`, 'data-test': `said-${role}`, 'data-id': entry.id, 'data-mark': entry.mark || null },
       role === 'system' ? null : this.face(entry, role, name),
       h('div', { class: 'said-body' },
         h('div', { class: 'said-head' }, name ? h('strong', {}, name) : null, role === 'note' ? h('span', { class: 'tag' }, icon('lock', 12), t('note')) : null,
           h('time', { datetime: entry.at }, clock(entry.at)), entry.edited ? h('span', {}, t('edited')) : null),
         h('div', { class: 'said-blocks' }, drawBlocks(blocks, (button, el) => this.pressed(button, el, entry))),
-        role === 'agent' ? this.delivery(entry, own) : null))
-  }
-
-  name(entry) {
-    return entry.from === this.line.you ? t('you') : entry.name || t('agent')
+        role === 'agent' && entry.from ? this.delivery(entry, own) : null))
   }
 
   face(entry, role, name) {
-    if (role === 'customer' || role === 'bot' || role === 'private') return h('span', { class: `face ${role}`, 'aria-hidden': 'true' }, icon(role === 'bot' ? 'spark' : role === 'private' ? 'lock' : 'web', 16))
-    const letters = entry.name ? [...entry.name].slice(0, 1).join('').toUpperCase() : entry.from.slice(2, 4).toUpperCase()
+    const sign = { customer: 'web', bot: 'spark', private: 'lock', info: 'spark' }[role]
+    if (sign) return h('span', { class: `face ${role}`, 'aria-hidden': 'true' }, icon(sign, 16))
+    const known = entry.name || spoken(entry).name
+    const letters = known ? [...known][0].toUpperCase() : entry.from.slice(2, 4).toUpperCase()
     const el = h('span', { class: 'face', 'aria-hidden': 'true', title: name }, letters)
-    el.style.setProperty('--hue', hue(entry.from))
+    el.style.setProperty('--hue', hue(known || entry.from))
     return el
   }
 

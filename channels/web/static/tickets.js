@@ -14,13 +14,34 @@ export function statusOf(card) {
   return { status: '', word: '' }
 }
 
-// Who speaks in a thread: the customer's words are set off as a quotation by whoever relays them.
-export function roleOf(entry) {
-  if (entry.private) return 'private'
-  if (entry.from) return 'agent'
-  if ((entry.blocks || []).some((b) => b.b === 'text' && b.quote)) return entry.automatic ? 'bot' : 'customer'
-  return 'system'
+// Who speaks in a thread. What is relayed into it begins with a small line that names the speaker: "Sofia:",
+// "Ada → customer:", "Ada (note):". A small line alone tells what happened; anything richer is information.
+const SPEAKER = /^(.{1,160})[:：]$/
+const BOT = /^(bot|机器人)$/i
+const NOTED = /[(（](note|备注)[)）]$/i
+const TELLS = /^(before this ticket|automatic message|此工单之前|自动|[^\p{L}\p{N}])/iu
+const NAMELESS = /^(v:[0-9a-f]{32}|web-[0-9a-f]{6})$/
+
+export function spoken(entry) {
+  const blocks = entry.blocks || []
+  if (entry.private) return { role: 'private', name: '', blocks }
+  if (entry.from) return { role: 'agent', name: entry.name || '', blocks }
+  const [first, ...rest] = blocks
+  const label = first?.b === 'text' && first.small && rest.length ? SPEAKER.exec(first.text.trim())?.[1] : ''
+  if (label && !TELLS.test(label)) {
+    if (NOTED.test(label)) return { role: 'note', name: label.replace(NOTED, '').trim(), blocks: rest }
+    if (label.includes('→')) {
+      const name = label.split('→')[0].trim()
+      return BOT.test(name) ? { role: 'bot', name: '', blocks: rest } : { role: 'agent', name, blocks: rest }
+    }
+    return { role: 'customer', name: NAMELESS.test(label) ? '' : label, blocks: rest }
+  }
+  if (blocks.some((b) => b.b === 'text' && b.quote) && !first.small) return { role: entry.automatic ? 'bot' : 'customer', name: '', blocks }
+  const plain = blocks.every((b) => b.b === 'text' && b.text.length < 240)
+  return { role: plain && blocks.length < 2 ? 'system' : 'info', name: '', blocks }
 }
+
+const roleOf = (entry) => spoken(entry).role
 
 export class Tickets {
   constructor(list, { none, pick }) {
@@ -50,14 +71,14 @@ export class Tickets {
     const heading = card.blocks.find((b) => b.b === 'heading') || card.blocks.find((b) => b.b === 'text')
     const quote = card.blocks.find((b) => b.b === 'text' && b.quote) || card.blocks.find((b) => b.b === 'text' && b !== heading)
     const words = `${card.subject || ''} ${wordsOf(card.blocks)}`
+    const aside = wordsOf(card.blocks.filter((b) => b.small))
     const pairs = card.blocks.filter((b) => b.b === 'fields').flatMap((b) => b.pairs.map((p) => p[1]))
     const { status, word } = statusOf(card)
     this.known.set(id, {
       id, status, word, words: `${words} ${wordsOf(talk.flatMap((e) => e.blocks))}`.toLowerCase(),
       title: heading?.text.split('\n')[0] || id,
-      who: pairs.find((value) => value && value !== word) || '',
-      preview: last ? `${last.from ? `${last.from === you ? t('you') : t('agent')}: ` : ''}${wordsOf(last.blocks)}` : quote?.text || '',
-      channel: (CHANNELS.find(([, pattern]) => pairs.some((value) => pattern.test(value))) || CHANNELS.find(([, pattern]) => pattern.test(words)) || ['web'])[0],
+      preview: last ? `${roleOf(last) === 'agent' ? `${last.from === you ? t('you') : spoken(last).name || t('agent')}: ` : ''}${wordsOf(spoken(last).blocks)}` : quote?.text || '',
+      channel: (CHANNELS.find(([, pattern]) => pairs.some((value) => pattern.test(value))) || CHANNELS.find(([, pattern]) => pattern.test(aside)) || ['web'])[0],
       at: last?.at || card.at, asked: status === 'closed' ? null : talk.length ? asked : card.at,
       newest: Math.max(0, ...said.filter((e) => e.from !== you).map((e) => e.n)),
       count: Math.max(said.filter((e) => e.from !== you && e.n > (this.read[id] || 0)).length, this.read[id] ? 0 : 1),
@@ -98,7 +119,7 @@ export class Tickets {
         ticket.preview ? h('span', { class: 'preview', dir: 'auto' }, ticket.preview) : null,
         h('span', { class: 'ticket-foot' },
           ticket.word ? h('span', { class: `status ${ticket.status}`, 'data-test': 'status' }, ticket.word) : null,
-          ticket.asked ? h('span', { class: 'waiting', 'data-since': ticket.asked }, t('waiting', { t: span(ticket.asked) })) : null,
+          ticket.asked && Date.now() - new Date(ticket.asked) > 60000 ? h('span', { class: 'waiting', 'data-since': ticket.asked }, t('waiting', { t: span(ticket.asked) })) : null,
           ticket.count ? h('span', { class: 'badge', 'aria-label': t('unread', { n: ticket.count }), 'data-test': 'unread' }, String(ticket.count)) : null))))
   }
 
