@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 END = b"\r\n.\r\n"
 
 
@@ -12,15 +14,16 @@ class Incoming:
     took for content can be a command here. Lines may have any length; only the whole is limited.
     """
 
-    __slots__ = ("_carry", "_first", "content", "dropped", "max_size", "received")
+    __slots__ = ("_carry", "_first", "_one", "_pieces", "dropped", "max_size", "received")
 
     def __init__(self, max_size: int) -> None:
         self.max_size = max_size
-        self.content: bytes | bytearray = b""
         self.received = 0  # bytes, kept or not
         self.dropped = False
         self._carry = b"\r\n"  # as if a line had just ended: the first may be the lone dot
         self._first = True
+        self._one = b""  # most mails come in one piece and never need the buffer
+        self._pieces: BytesIO | None = None
 
     def feed(self, data: bytes) -> bytes | None:
         """Take a piece. Return what comes after the end of the mail, or None while it goes on."""
@@ -41,12 +44,18 @@ class Incoming:
 
     def drop(self) -> None:
         """Keep nothing of it any more, but go on listening for its end."""
-        self.dropped, self.content = True, b""
+        self.dropped, self._one, self._pieces = True, b"", None
 
     def take(self) -> bytes:
-        """Hand over the content and keep no second copy of it."""
-        content, self.content = self.content, b""
-        return content if isinstance(content, bytes) else bytes(content)
+        """Hand over the content, without a second copy of it: BytesIO gives away its own bytes."""
+        content = self._one if self._pieces is None else self._pieces.getvalue()
+        self._one, self._pieces = b"", None
+        return content
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return 0 if self.dropped else self.received
 
     @property
     def too_big(self) -> bool:
@@ -58,12 +67,15 @@ class Incoming:
             return
         if self.received > self.max_size:
             self.drop()
-        elif not self.content:
-            self.content = part
+        elif self._pieces is not None:
+            self._pieces.write(part)
+        elif self._one:
+            self._pieces = BytesIO()
+            self._pieces.write(self._one)
+            self._pieces.write(part)
+            self._one = b""
         else:
-            if isinstance(self.content, bytes):  # most mails come in one piece and never get here
-                self.content = bytearray(self.content)
-            self.content += part
+            self._one = part
 
 
 def _begun(data: bytes) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 SMALL = 1 << 16  # bytes; what a mail that does not tell its size gets to begin with
+ROOM_STEP = 1 << 20  # bytes; what it gets at a time when it turns out to be longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +46,33 @@ class Limits:
 
 
 class Room:
-    """The bytes all sessions of a server may hold together; who asks for more waits in a queue."""
+    """The bytes all sessions of a server may hold together; who asks for more waits in a queue.
 
-    def __init__(self, limit: int) -> None:
+    A mail may be longer than it said, and then holds memory while it waits for more. So that mails never wait
+    for each other for ever, `reserve` bytes (one whole mail) are kept for a single owner at a time, who may
+    then grow without asking.
+    """
+
+    def __init__(self, limit: int, reserve: int) -> None:
         self.limit = limit
         self.held = 0
         self.peak = 0
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._common = limit - reserve
+        self._finisher: object | None = None
+        self._waiting: deque[tuple[object, int, Callable[[], None]]] = deque()
 
-    def take(self, size: int) -> bool:
+    def take(self, owner: object, size: int) -> bool:
         """Reserve now or not at all. Small mails never queue behind big ones: max_sessions bounds them."""
-        if size > SMALL and (self._waiting or self.held + size > self.limit):
-            return False
-        self.held += size
-        self.peak = max(self.peak, self.held)
-        return True
+        granted = (
+            size <= SMALL or self._finisher is owner or (not self._waiting and self._may_have(owner, size))
+        )
+        if granted:
+            self._give(size)
+        return granted
 
-    def wait(self, size: int, granted: Callable[[], None]) -> Callable[[], None]:
+    def wait(self, owner: object, size: int, granted: Callable[[], None]) -> Callable[[], None]:
         """Call `granted` when there is room; the returned function gives up waiting."""
-        entry = (size, granted)
+        entry = (owner, size, granted)
         self._waiting.append(entry)
 
         def withdraw() -> None:
@@ -72,10 +81,23 @@ class Room:
 
         return withdraw
 
-    def free(self, size: int) -> None:
+    def free(self, owner: object, size: int) -> None:
+        """Give back all an owner held."""
         self.held -= size
-        while self._waiting and self.held + self._waiting[0][0] <= self.limit:
-            more, granted = self._waiting.popleft()
-            self.held += more
-            self.peak = max(self.peak, self.held)
+        if self._finisher is owner:
+            self._finisher = None
+        while self._waiting and self._may_have(*self._waiting[0][:2]):
+            _, more, granted = self._waiting.popleft()
+            self._give(more)
             granted()
+
+    def _may_have(self, owner: object, size: int) -> bool:
+        if self.held + size <= self._common:
+            return True
+        if self._finisher is None:
+            self._finisher = owner
+        return self._finisher is owner
+
+    def _give(self, size: int) -> None:
+        self.held += size
+        self.peak = max(self.peak, self.held)

@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import secrets
 import socket
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -23,15 +25,16 @@ from typing import Any, Self
 import structlog
 
 from channels.base import Clock, ConfigError, utc_now
-from channels.email.smtp_limits import Envelope, Limits, Room
+from channels.email.smtp_limits import ROOM_STEP, Envelope, Limits, Room
 from channels.email.smtp_listen import BACKLOG, listening_socket, tls_context
 from channels.email.smtp_protocol import LATER, Session
-from channels.email.smtp_wire import BUSY, ROOM_STEP, Wire
+from channels.email.smtp_wire import BUSY, Wire
 
 __all__ = ["Envelope", "Limits", "Server"]
 
 log = structlog.get_logger()
 
+M_MMAP_THRESHOLD = -3  # malloc.h
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -72,11 +75,12 @@ class Server:
         self.clock = clock
         self.port = 0
         self.tally = Tally()
-        self.room = Room(self.limits.bytes_in_flight)
+        whole_mail = self.limits.max_size + 2 * ROOM_STEP
+        if self.limits.bytes_in_flight < whole_mail:
+            raise ConfigError("bytes_in_flight must leave room for one mail of max_size and 2 MiB more")
+        self.room = Room(self.limits.bytes_in_flight, whole_mail)
         self._accepts = accepts
         self._deliver = deliver
-        if self.limits.bytes_in_flight < self.limits.max_size + 2 * ROOM_STEP:
-            raise ConfigError("bytes_in_flight must leave room for one mail of max_size and 2 MiB more")
         self.tls_context = tls_context(tls_cert, tls_key) if tls_cert else None
         name = hostname or socket.gethostname()
         self._speak(name.encode("idna", "replace").decode("ascii") if not name.isascii() else name)
@@ -92,6 +96,7 @@ class Server:
         """Listen. Raise ConfigError, naming the address, when that cannot be."""
         loop = asyncio.get_running_loop()
         self._closing = False
+        _return_big_blocks()
         sock, self._path = await listening_socket(self.listen)
         if self._path:
             self._server = await loop.create_unix_server(lambda: Session(self), sock=sock, backlog=BACKLOG)
@@ -231,6 +236,17 @@ class Server:
                 log.error("smtp_sweep_failed", error=type(error).__name__)
                 session.cut()
         self._sweeper = loop.call_later(self._tick_s, self._sweep)
+
+
+def _return_big_blocks() -> None:
+    """Have glibc give freed blocks above 1 MiB back to the system, in the whole process.
+
+    By itself it raises that size to the largest block ever freed; the holes big mails leave then made twenty
+    mails of 25 MB take 203 MiB instead of 115, with a limit of 128.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def disk_full(error: BaseException) -> bool:

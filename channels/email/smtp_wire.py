@@ -12,12 +12,11 @@ from typing import Any, Protocol
 from aiosmtpd.smtp import SMTP
 
 from channels.email.smtp_data import Incoming
-from channels.email.smtp_limits import Envelope, Limits, Room
+from channels.email.smtp_limits import ROOM_STEP, Envelope, Limits, Room
 
 COMMAND_LIMIT = 4096  # bytes; RFC 5321 4.5.3.1.4 asks for 512 and more with extensions, Postfix takes 2048
 OVERLONG_LIMIT = 65_536  # bytes without a line end, then the connection ends
 UNREAD_LIMIT = 65_536  # bytes that wait while a mail is being stored, then reading pauses
-ROOM_STEP = 1 << 20  # bytes reserved at a time for a mail that is longer than it said
 LINGER_S = 3.0  # how long a refused client may go on talking before it is cut off
 
 GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>\r\n"
@@ -264,8 +263,8 @@ class Wire(SMTP):
             return self._finish(mail)
         if mail.received > 2 * self.limits.max_size:
             self.end(TOO_BIG)
-        elif len(mail.content) > self._held and not self._refusal:
-            self._more_room(len(mail.content) - self._held + ROOM_STEP)
+        elif mail.held > self._held:
+            self._more_room(mail.held - self._held + ROOM_STEP)
         return False
 
     def _finish(self, mail: Incoming) -> bool:
@@ -290,7 +289,7 @@ class Wire(SMTP):
 
     def begin_data(self, size: int) -> None:
         """Ask for a mail of about this size as soon as there is room for it."""
-        if self.house.room.take(size):
+        if self.house.room.take(self, size):
             self._held = size
             self._go_ahead()
         else:
@@ -308,7 +307,7 @@ class Wire(SMTP):
         self.go_on()
 
     def _more_room(self, size: int) -> None:
-        if self.house.room.take(size):
+        if self.house.room.take(self, size):
             self._held += size
             return
         deadline, since = self.deadline, self.loop.time()
@@ -333,7 +332,7 @@ class Wire(SMTP):
             self._held += size
             then()
 
-        self._withdraw = self.house.room.wait(size, granted)
+        self._withdraw = self.house.room.wait(self, size, granted)
 
     def _no_room(self) -> None:
         if self._withdraw is not None:
@@ -351,7 +350,7 @@ class Wire(SMTP):
     def free_room(self) -> None:
         if self._held:
             held, self._held = self._held, 0
-            self.house.room.free(held)
+            self.house.room.free(self, held)
 
     def _drop_mail(self) -> None:
         if self._withdraw is not None:

@@ -606,7 +606,7 @@ async def test_waiting_for_memory_has_an_end() -> None:
         await gate.wait()
 
     inbox.before = wait
-    limits = replace(LIMITS, max_size=1 << 20, bytes_in_flight=3 << 20, room_wait_s=0.2)
+    limits = replace(LIMITS, max_size=1 << 20, bytes_in_flight=5 << 20, room_wait_s=0.2)
     async with server(inbox, limits=limits) as mx:
         letter = b"x" * 1_000_000 + b"\r\n"
         first = [asyncio.create_task(_announced(mx.port, letter)) for _ in range(3)]
@@ -629,16 +629,30 @@ async def _announced(port: int, letter: bytes) -> str:
 
 
 def test_room_goes_to_who_waited_longest() -> None:
-    room, order = Room(1_000_000), []
-    assert room.take(900_000)
-    assert not room.take(500_000)
-    room.wait(500_000, lambda: order.append("first"))
-    give_up = room.wait(400_000, lambda: order.append("second"))
-    room.wait(300_000, lambda: order.append("third"))
-    assert room.take(1000), "a small mail waits for nobody"
+    room, order = Room(1_000_000, 100_000), list[str]()
+    assert room.take("a", 800_000)
+    assert room.take("b", 100_000)
+    assert room.take("big", 90_000), "one may always go on"
+    assert not room.take("first", 500_000)
+    room.wait("first", 500_000, lambda: order.append("first"))
+    give_up = room.wait("second", 400_000, lambda: order.append("second"))
+    room.wait("third", 300_000, lambda: order.append("third"))
+    assert room.take("small", 1000), "a small mail waits for nobody"
+    assert room.take("big", 80_000), "and grow"
     give_up()
-    room.free(900_000)
+    room.free("a", 800_000)
+    assert order == ["first"]
+    room.free("big", 170_000)
     assert order == ["first", "third"]
+
+
+async def test_mails_that_grow_do_not_wait_for_each_other() -> None:
+    inbox = Inbox()
+    limits = replace(LIMITS, max_size=4 << 20, bytes_in_flight=8 << 20, room_wait_s=20)
+    async with server(inbox, limits=limits) as mx, asyncio.timeout(10):
+        letter = b"x" * 3_900_000 + b"\r\n"
+        await asyncio.gather(*(send_mail(mx.port, "a@b.test", OURS, letter) for _ in range(8)))
+    assert len(inbox.mails) == 8
 
 
 # TLS
