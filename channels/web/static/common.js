@@ -242,12 +242,33 @@ export function growing(box, send) {
 // A room that stays at its end while it grows (also when a picture in it gets its size), unless one has scrolled up.
 export function sticky(scroll, content) {
   let atEnd = true
+  let top = 0
+  let height = 0
   const down = () => { if (atEnd) scroll.scrollTop = scroll.scrollHeight }
-  scroll.addEventListener('scroll', () => { atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120 }, { passive: true })
+  scroll.addEventListener('scroll', () => {
+    if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120) atEnd = true
+    else if (scroll.scrollTop < top - 2 && scroll.scrollHeight >= height) atEnd = false
+    top = scroll.scrollTop
+    height = scroll.scrollHeight
+  }, { passive: true })
   const watch = new ResizeObserver(down)
   watch.observe(content)
   watch.observe(scroll)
   scroll.stick = () => { atEnd = true; down(); requestAnimationFrame(down) }
+}
+
+// Make the children of an element these, touching only what differs: pictures stay, readers hear only what is new.
+export function arrange(parent, items) {
+  let at = parent.firstChild
+  for (const item of items) {
+    if (item === at) at = at.nextSibling
+    else parent.insertBefore(item, at)
+  }
+  while (at) {
+    const next = at.nextSibling
+    at.remove()
+    at = next
+  }
 }
 
 // Text that the demo's page offers to try.

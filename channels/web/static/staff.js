@@ -1,7 +1,7 @@
 // The staff's page: tickets on the left, the thread in the middle, answers to commands on the right.
 
 import { commandBox } from './ask.js'
-import { config, drawBlocks, fillIcons, h, languageSwitch, loadWords, offered, onLanguage, openForm, t } from './common.js'
+import { arrange, config, drawBlocks, fillIcons, h, languageSwitch, loadWords, offered, onLanguage, openForm, t } from './common.js'
 import { Line } from './line.js'
 import { Thread } from './thread.js'
 import { Tickets } from './tickets.js'
@@ -95,14 +95,14 @@ function answer(entry) {
 
 function editAnswer(entry) {
   const known = answers.find((one) => one.id === entry.target)
-  if (known) { known.blocks = entry.blocks; drawAnswers() }
+  if (known) { known.blocks = entry.blocks; known.el = null; drawAnswers() }
 }
 
 function drawAnswers() {
   $('answers-empty').hidden = answers.length > 0
-  $('answers').replaceChildren(...answers.slice(-60).map((entry) => {
+  arrange($('answers'), answers.slice(-60).map((entry) => {
     const own = entry.from === line.you
-    return h('li', { class: own ? 'asked' : 'answer', 'data-test': own ? 'asked' : 'answer' }, drawBlocks(entry.blocks, (button) => press(button, '', entry.id)))
+    return entry.el ??= h('li', { class: own ? 'asked' : 'answer', 'data-test': own ? 'asked' : 'answer' }, drawBlocks(entry.blocks, (button) => press(button, '', entry.id)))
   }))
   requestAnimationFrame(() => { const asked = [...$('answers').querySelectorAll('.asked')].pop(); (asked || $('answers').lastElementChild)?.scrollIntoView({ block: 'start' }) })
 }

@@ -1,6 +1,6 @@
 // One ticket's thread: its card, what was said, and the box to answer in.
 
-import { clock, config, day, drawBlocks, growing, h, icon, onLanguage, sticky, t, wordsOf } from './common.js'
+import { arrange, clock, config, day, drawBlocks, growing, h, icon, language, onLanguage, sticky, t, wordsOf } from './common.js'
 import { spoken } from './tickets.js'
 
 const $ = (id) => document.getElementById(id)
@@ -20,7 +20,7 @@ export function modeOf(text) {
 
 export class Thread {
   constructor({ line, entries, press, chosen }) {
-    Object.assign(this, { line, entries, press, chosen, drafts: new Map(), edits: '' })
+    Object.assign(this, { line, entries, press, chosen, drafts: new Map(), edits: '', drawn: new Map() })
     this.box = $('text')
     this.fit = growing(this.box, () => this.say())
     this.box.addEventListener('input', () => this.typed())
@@ -35,6 +35,7 @@ export class Thread {
 
   show(id) {
     if (this.id) this.drafts.set(this.id, this.box.value)
+    if (this.id !== id) this.drawn.clear()
     this.id = id
     this.stopEditing(this.drafts.get(id) || '')
     this.problem('')
@@ -55,12 +56,21 @@ export class Thread {
     const items = []
     for (const entry of said) {
       const label = day(entry.at)
-      if (label !== last && last) items.push(h('li', { class: 'day', role: 'separator' }, h('span', {}, label)))
+      if (label !== last && last) items.push(this.once(`day ${label}`, label, () => h('li', { class: 'day', role: 'separator' }, h('span', {}, label))))
       last = label
-      items.push(this.item(entry))
+      items.push(this.once(entry.id, JSON.stringify([entry, language, this.left(entry) > 0]), () => this.item(entry)))
     }
-    $('log').replaceChildren(...items)
+    arrange($('log'), items)
     if (atEnd) scroll.stick()
+  }
+
+  // The element drawn for a key, drawn again only when what it shows has changed.
+  once(key, state, draw) {
+    const known = this.drawn.get(key)
+    if (known?.state === state) return known.el
+    const el = draw()
+    this.drawn.set(key, { state, el })
+    return el
   }
 
   pressed(button, el, entry) {
