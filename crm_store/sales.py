@@ -1,7 +1,10 @@
-"""Orders: what a contact bought."""
+"""Orders: what a contact bought, what it is worth, and one order by its number."""
 
 from __future__ import annotations
 
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -10,12 +13,63 @@ from crm_store import schema
 from crm_store.money import in_units
 
 order = schema.order
+VOID = ("cancelled", "refunded", "returned")  # they count as orders, not as value
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Money of one currency, in its minor unit."""
+
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sales:
+    """A contact's orders in numbers; `values` is the largest first and leaves out what was cancelled or returned."""
+
+    count: int
+    last_ordered_at: datetime | None
+    values: tuple[Value, ...]
+
+
+def summary(tx: Connection, contact_id: int) -> Sales:
+    rows = tx.execute(
+        select(
+            order.c.currency,
+            func.count().label("orders"),
+            func.max(order.c.ordered_at).label("last"),
+            func.sum(order.c.amount_minor).filter(order.c.status.not_in(VOID)).label("amount"),
+        )
+        .where(order.c.contact_id == contact_id)
+        .group_by(order.c.currency)
+    ).all()
+    values = [Value(int(row.amount), row.currency) for row in rows if row.amount is not None]
+    return Sales(
+        count=sum(row.orders for row in rows),
+        last_ordered_at=max((row.last for row in rows), default=None),
+        values=tuple(sorted(values, key=lambda value: (-value.amount_minor, value.currency))),
+    )
+
+
+def orders_of(tx: Connection, contact_id: int, *, limit: int = 10) -> list[Any]:
+    """A contact's orders, newest first."""
+    return list(
+        tx.execute(
+            select(order)
+            .where(order.c.contact_id == contact_id)
+            .order_by(order.c.ordered_at.desc(), order.c.id.desc())
+            .limit(limit)
+        ).all()
+    )
 
 
 def order_by_number(tx: Connection, number: str) -> Any:
-    """The order of that number, whatever its case and with or without "#"; None when there is none."""
-    wanted = number.strip().lstrip("#").lower()
-    return tx.execute(select(order).where(func.lower(order.c.number) == wanted)).first()
+    """The order as a person would write its number: "#a-1001" finds A-1001. None when there is none."""
+    plain = unicodedata.normalize("NFKC", number).strip().removeprefix("#").strip()
+    written = list(dict.fromkeys([plain, plain.upper(), plain.lower(), f"#{plain}"]))
+    rows = {row.number: row for row in tx.execute(select(order).where(order.c.number.in_(written)))}
+    return next((rows[form] for form in written if form in rows), None)
 
 
 def lines(tx: Connection, order_id: int) -> list[Any]:

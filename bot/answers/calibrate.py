@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 400  # phrasings asked; 400 suffice for three decimals and keep the build under a second or two
 NEAR_SHARE, FAR_SHARE = 0.20, 0.20  # of questions without an answer: near the topic, far from it
-DOUBT = 0.6  # one wrong answer supposed unseen: a threshold chosen on few trials is else too bold
+DOUBT = 1.0  # one wrong answer supposed unseen: a threshold chosen on few trials is else too bold
 SURE, CHATTY = 0.8, 0.05  # when small talk is in scope here, see calibrate()
 TOP = 3  # hits a question that teach
 # Fitted over the sample articles and two public intent sets: bias, nearest, three, coverage, BM25, lead.

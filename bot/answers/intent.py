@@ -42,7 +42,11 @@ ORDER_PATTERN = r"[A-Z]{1,4}-?\d{3,10}"
 MODEL_PATH = Path(__file__).parent / "data" / "intents.json"
 READ = 600  # characters of a long message that are judged: people say what they want first
 SURE = 0.75  # from here one clause decides for the whole message
-UNSURE = 0.30  # below this it is a question: the knowledge base will know or hand over
+UNSURE = {  # below this it is a question: the knowledge base will know or hand over
+    Kind.COMPLAINT: 0.45,
+    Kind.WANTS_PERSON: 0.45,
+    Kind.FEEDBACK: 0.45,
+}
 
 _DASHES = str.maketrans("‐‑‒–—−﹣", "-------")
 _CLAUSE = re.compile(r"[^.!?,;:。！？，；：、\n]+[.!?,;:。！？，；：、\n]*")
@@ -87,7 +91,7 @@ def recognise(text: str, language: str, order_pattern: str = ORDER_PATTERN) -> I
     clauses = [clause for clause in _CLAUSE.findall(rest) if clause.strip()]
     if len(clauses) > 1:
         whole = _weigh(whole, [_judge(clause) for clause in clauses[:12]])
-    if whole.confidence < UNSURE and whole.kind is not Kind.QUESTION:
+    if whole.confidence < UNSURE.get(whole.kind, 0.3):
         whole = Intent(Kind.QUESTION, whole.confidence, None, (*whole.why, "unsure"))
     return replace(whole, order_number=number)
 

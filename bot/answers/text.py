@@ -27,7 +27,7 @@ _STOP_WORDS = (
     "you your hello hey dear am about also tell know kindly ok okay "
     "im ive id much more 的 了 吗 呢 我 你 您 们 "
     "是 在 有 和 就 都 也 啊 吧 呀 请 么 这 那 个 "
-    "什 怎 能 会 要 想 请问 你们 我们 您好 你好 什么 怎么 可以 一下 谢谢 "
+    "什 怎 能 会 要 想 请问 你们 我们 您好 你好 多 少 哪 些 几 什么 怎么 可以 一下 谢谢 "
 )
 STOP = frozenset(_STOP_WORDS.split())
 

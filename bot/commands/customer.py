@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from bot import i18n
 from bot.commands import Ask, command
 from bot.i18n import UserError, say
 from bot.office import Turn
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table
-from crm_store import contacts, sales, tickets
+from crm_store import contacts, money, sales, tickets
 from crm_store import profile as profiles
+
+RECENT_ORDERS = 5
 
 
 @command("customer", reads=True)
@@ -45,7 +48,9 @@ def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
     row = contacts.get(turn.tx, contact_id)
     if row is None:
         raise UserError("profile.nobody", text=str(contact_id))
-    summary = profiles.summary(turn.tx, contact_id)
+    sold = sales.summary(turn.tx, contact_id)
+    recent = sales.orders_of(turn.tx, contact_id, limit=RECENT_ORDERS)
+    contacted = profiles.contacted(turn.tx, contact_id)
     pairs: list[tuple[str, str]] = [(say("profile.identities", lang), _identities(turn, contact_id, lang))]
     for key, value in (
         ("company", row.company),
@@ -55,17 +60,7 @@ def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
     ):
         if value:
             pairs.append((say(f"profile.{key}", lang), value))
-    value = ", ".join(sales.money(amount, currency) for currency, amount in summary.value) or "0"
-    pairs.append(
-        (
-            say("profile.orders", lang),
-            say("profile.orders_value", lang, count=summary.orders, value=value)
-            if summary.orders
-            else say("profile.no_orders", lang),
-        )
-    )
-    if summary.last_order is not None:
-        pairs.append((say("profile.last_order", lang), _order_line(summary.last_order, lang)))
+    pairs.append((say("profile.orders", lang), _orders(sold, lang)))
     opened = tickets.listing(turn.tx, contact_id=contact_id)
     pairs.append(
         (
@@ -74,31 +69,38 @@ def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
             or say("profile.none", lang),
         )
     )
-    pairs.append((say("profile.last_contact", lang), moment(turn, summary.last_contact, lang)))
-    pairs.append(
-        (
-            say("profile.rating", lang),
-            say("profile.rating_value", lang, mean=f"{summary.rating:.1f}", count=summary.ratings)
-            if summary.rating is not None
-            else say("profile.none", lang),
-        )
-    )
+    pairs.append((say("profile.last_contact", lang), moment(turn, contacted.last_at, lang)))
+    pairs.append((say("profile.rating", lang), _rating(contacted, lang)))
     blocks: list[Block] = [
         Heading(say("profile.title", lang, name=row.name or say("card.unnamed", lang))),
         Fields(tuple(pairs)),
     ]
-    if summary.recent:
-        rows = tuple(
-            (
-                o.number,
-                o.ordered_at.date().isoformat(),
-                status_word(o.status, lang),
-                sales.money(o.amount_minor, o.currency),
-            )
-            for o in summary.recent
-        )
-        blocks.append(Table(("", "", "", ""), rows))
+    if recent:
+        columns = tuple(say(f"profile.{name}", lang) for name in ("order", "date", "status", "amount"))
+        blocks.append(Table(columns, tuple(_order(o, lang) for o in recent)))
     return Reply(tuple(blocks))
+
+
+def _orders(sold: sales.Sales, lang: str) -> str:
+    if not sold.count:
+        return say("profile.no_orders", lang)
+    value = ", ".join(money.shown(v.amount_minor, v.currency) for v in sold.values) or "0"
+    return say("profile.orders_value", lang, count=sold.count, value=value)
+
+
+def _rating(contacted: profiles.Contacted, lang: str) -> str:
+    if contacted.rating is None:
+        return say("profile.none", lang)
+    return say("profile.rating_value", lang, mean=f"{contacted.rating:.1f}", count=contacted.ratings)
+
+
+def _order(order: Any, lang: str) -> tuple[str, str, str, str]:
+    return (
+        order.number,
+        order.ordered_at.date().isoformat(),
+        status_word(order.status, lang),
+        money.shown(order.amount_minor, order.currency),
+    )
 
 
 def status_word(status: str, lang: str) -> str:
@@ -128,10 +130,3 @@ def _identities(turn: Turn, contact_id: int, lang: str) -> str:
             state += ", " + say("profile.unreachable", lang)
         parts.append(f"{i.space} {name} ({state})")
     return "\n".join(parts)
-
-
-def _order_line(order: object, lang: str) -> str:
-    from typing import Any, cast
-
-    o = cast(Any, order)
-    return f"{o.number}, {o.ordered_at.date().isoformat()}, {status_word(o.status, lang)}"
