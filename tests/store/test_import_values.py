@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -192,7 +193,7 @@ def test_what_is_no_address_is_wrong(text: str) -> None:
 
 @given(st.one_of(st.text(max_size=60), st.integers(), st.floats(), st.none(), st.booleans()))
 def test_no_reader_raises_anything_but_wrong(value: object) -> None:
-    readers = [
+    readers: list[Callable[[object], object]] = [
         values.clean,
         values.several,
         values.emails,
