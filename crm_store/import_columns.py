@@ -28,7 +28,7 @@ _CUSTOMERS = {
 }
 _ORDERS = {
     "number": "number order order_no order_number order_id 订单号 订单编号 订单 单号",
-    "ordered_at": "ordered_at date order_date order_time created created_at placed_at "
+    "ordered_at": "ordered_at ordered_on date order_date order_time created created_at placed_at "
     "下单时间 下单日期 订单日期 订单时间 日期 购买时间",
     "status": "status state order_status 状态 订单状态",
     "amount": "amount total total_amount order_total sum value 金额 总金额 订单金额 总价 实付金额 合计",

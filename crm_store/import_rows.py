@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,14 +78,16 @@ class ArticleRow:
 Parsed = CustomerRow | OrderRow | ArticleRow | Rejected
 
 _STATUSES = {
-    "new": "new created open pending 新建 待处理 待付款 未付款",
-    "paid": "paid confirmed processing 已付款 已支付 待发货 处理中",
+    "pending": "pending new created open unpaid 新建 待处理 待付款 未付款",
+    "paid": "paid confirmed 已付款 已支付",
+    "processing": "processing packing 待发货 处理中 备货中",
     "shipped": "shipped sent dispatched in_transit 已发货 运输中 待收货",
     "delivered": "delivered complete completed done fulfilled 已签收 已完成 已送达 已收货 完成",
     "cancelled": "cancelled canceled void 已取消 取消",
     "returned": "returned 已退货",
     "refunded": "refunded 已退款",
 }
+_COUNTED = re.compile(r"(?P<n>\d{1,6})\s*[x×*]\s*(?P<after>.+)|(?P<before>.+?)\s*[x×*]\s*(?P<m>\d{1,6})")
 _STATUS = {alias: status for status, aliases in _STATUSES.items() for alias in aliases.split()}
 
 
@@ -238,7 +241,7 @@ def _order(group: list[tuple[Row, dict[str, Any]]], defaults: Defaults) -> Itera
             line,
             number,
             values.moment(said["ordered_at"], defaults),
-            _STATUS.get(status.replace(" ", "_").replace("-", "_"), status) or "new",
+            _STATUS.get(status.replace(" ", "_").replace("-", "_"), status) or "pending",
             total,
             currency,
             values.clean(said.get("tracking")),
@@ -284,11 +287,21 @@ def _amounts(
 
 def _items(said: dict[str, Any]) -> list[dict[str, Any]]:
     listed = values.listed(said.get("lines"))
+    if isinstance(listed, str):
+        return [_spoken(part) for part in re.split(r"[;；|\n]", listed) if part.strip()]
     if isinstance(listed, list):
         if not all(isinstance(item, dict) for item in listed):
             raise Wrong("lines", listed)
         return [{"product": item.get("name"), **_said("orders", Row(0, item))} for item in listed]
     return [said] if said.get("product") or said.get("sku") else []
+
+
+def _spoken(part: str) -> dict[str, Any]:
+    """A line in words: "2x Table lamp", "茶 × 3", "Lamp"."""
+    found = _COUNTED.fullmatch(part.strip())
+    if found is None:
+        return {"product": part}
+    return {"product": found["before"] or found["after"], "quantity": found["n"] or found["m"]}
 
 
 @contextmanager

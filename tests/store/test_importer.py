@@ -410,3 +410,19 @@ async def test_import_twice_is_import_once(rows: list[dict[str, Any]]) -> None:
             again = await bring(store, "customers", directory, text, now=LATER)
             assert await store.read(everything) == before
             assert counts(again) == (0, 0, sum(counts(first)))
+
+
+async def test_the_lines_of_an_order_may_stand_in_words(store: Store, tmp_path: Path) -> None:
+    text = (
+        "number,email,ordered_on,items,amount,currency,status\n"
+        'A-1,a@example.com,2026-01-02,"2x Table lamp; 1 × Rug; 茶*3; Cup",10.00,EUR,待发货\n'
+    )
+    assert counts(await bring(store, "orders", tmp_path, text)) == (1, 0, 0)
+    lines = await store.read(lambda tx: list(tx.execute(select(schema.order_line))))
+    assert [(line.quantity, line.name) for line in lines] == [
+        (2, "Table lamp"),
+        (1, "Rug"),
+        (3, "茶"),
+        (1, "Cup"),
+    ]
+    assert (await store.read(lambda tx: tx.execute(select(schema.order)).one())).status == "processing"
