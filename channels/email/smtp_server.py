@@ -83,7 +83,10 @@ class Server:
         self._deliver = deliver
         self.tls_context = tls_context(tls_cert, tls_key) if tls_cert else None
         name = hostname or socket.gethostname()
-        self._speak(name.encode("idna", "replace").decode("ascii") if not name.isascii() else name)
+        try:
+            self._speak(name.encode("idna").decode("ascii"))
+        except UnicodeError as error:
+            raise ConfigError(f"{name!r} is no host name to greet with") from error
         self._sessions: set[Wire] = set()
         self._by_group: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -151,7 +154,7 @@ class Server:
         """Count a connection in, or turn it away because there are too many."""
         limits = self.limits
         group = wire.peer_group
-        if limits.exempt_loopback and (group == "127.0.0.1" or group == "::/64"):
+        if limits.exempt_loopback and (group.startswith("127.") or group == "::/64"):
             group = wire.peer_group = ""
         full = len(self._sessions) >= limits.max_sessions or self._closing
         if full or (group and self._by_group[group] >= limits.max_sessions_per_address):
