@@ -76,12 +76,18 @@ class Browser:
             raise AssertionError(f"waited in vain for {what}; the page shows:\n{body}") from None
 
     def click(self, name: str, words: str = "") -> None:
-        from selenium.common.exceptions import StaleElementReferenceException
+        """Press it; again when the page was redrawn or moved under the pointer."""
+        from selenium.common.exceptions import (
+            ElementClickInterceptedException,
+            StaleElementReferenceException,
+        )
 
         def clicked() -> bool:
             try:
-                self.find(name, words).click()
-            except StaleElementReferenceException:
+                element = self.find(name, words)
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+                element.click()
+            except (StaleElementReferenceException, ElementClickInterceptedException):
                 return False
             return True
 

@@ -180,6 +180,28 @@ async def test_what_is_written_without_a_connection_arrives_once_when_it_is_back
         assert [v.text for v in site.inbound() if v.kind is Kind.MESSAGE] == ["are you there?"]
 
 
+NO_WEBSOCKET = """
+window.WebSocket = class {
+  constructor() { this.readyState = 0; setTimeout(() => { this.readyState = 3; this.onclose() }, 5) }
+}
+"""
+
+
+async def test_behind_a_proxy_without_websockets_the_chat_polls() -> None:
+    async with walking() as (site, _):
+
+        def customer(page: Browser) -> None:
+            script = {"source": NO_WEBSOCKET}
+            page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+            page.open(f"{site.url}/chat")
+            page.find("theirs", "How can we help?")
+            page.type("text", "still here?", enter=True)
+            page.find("theirs", "You said: still here?")
+            page.find("delivered")
+
+        await walk(customer)
+
+
 async def test_a_file_is_shown_and_arrives(tmp_path: Path) -> None:
     picture = tmp_path / "猫.png"
     picture.write_bytes(PIXEL)

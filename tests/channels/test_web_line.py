@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import aiohttp
 import pytest
+from pydantic import ValidationError
 
 from channels import rich
 from channels.base import Setup, Undeliverable
 from channels.conversation import Address, Kind, Op, Outbound, Raw
 from channels.web.channel import WebChannel
+from channels.web.settings import Settings
 from tests.fakes.web import Refused, StaffBrowser, Visitor, buttons, plain
 from tests.fakes.web_site import SECRET, Site, serving
 
@@ -367,6 +371,27 @@ def test_rubbish_decodes_to_an_unknown_kind(body: bytes) -> None:
     (value,) = channel.decode(raw)
     assert (value.kind, value.event_id) == (Kind.UNKNOWN, "e1")
     assert channel.decode(replace(raw, body=json.dumps({"t": "say", "files": [1, {}]}).encode()))
+
+
+def test_settings_and_the_package_are_read_without_an_http_stack() -> None:
+    code = "import sys, channels.web, channels.web.settings; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"path_prefix": "ws"},
+        {"path_prefix": "a/b"},
+        {"accent": "red"},
+        {"allowed_origins": ["https://a.example/path"]},
+        {"allowed_origins": ["'unsafe-inline'"]},
+        {"unknown": 1},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(table: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"kind": "web", **table})
 
 
 def test_buttons_and_words_of_an_entry_are_read_as_on_the_page() -> None:

@@ -113,6 +113,7 @@ const panel = (open) => { $('panel').hidden = !open; $('panes').classList.toggle
 
 function access() {
   const inside = Boolean(line.access)
+  if (!inside && !$('app').hidden) return location.reload() // no longer staff: nothing stays on the page
   $('app').hidden = !inside
   $('sign-in').hidden = inside
   if (inside) { drawAnswers(); later() } else $('code').focus()

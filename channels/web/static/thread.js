@@ -101,7 +101,7 @@ export class Thread {
     const sign = { customer: 'web', bot: 'spark', private: 'lock', info: 'spark' }[role]
     if (sign) return h('span', { class: `face ${role}`, 'aria-hidden': 'true' }, icon(sign, 16))
     const known = entry.name || spoken(entry).name
-    const letters = known ? [...known][0].toUpperCase() : entry.from.slice(2, 4).toUpperCase()
+    const letters = [...(known || (entry.from === this.line.you ? t('you') : entry.from.slice(2, 4)))].slice(0, known || entry.from === this.line.you ? 1 : 2).join('').toUpperCase()
     const el = h('span', { class: 'face', 'aria-hidden': 'true', title: name }, letters)
     el.style.setProperty('--hue', hue(known || entry.from))
     return el
