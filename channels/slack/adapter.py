@@ -27,7 +27,7 @@ from channels.base import (
 )
 from channels.conversation import Attachment, Author, Inbound, Outbound, Raw, Sent
 from channels.slack import doctor
-from channels.slack.api import Api, Limiter, Refused, TokenRefused
+from channels.slack.api import Api, Limiter, PostLimiter, Refused, TokenRefused
 from channels.slack.backfill import Backfill
 from channels.slack.decode import decode
 from channels.slack.envelope import as_dict
@@ -72,13 +72,14 @@ class Slack:
             where = ".".join(["channels", setup.name, *(str(p) for p in first["loc"])])
             raise ConfigError(f"{where}: {first['msg']}") from None
         self._door: Door | None = None
-        self._problem: str | None = None
+        self._auth_problem: str | None = None
+        self._socket_problem: str | None = "starting"
         settings = self._settings
         self._api = Api(
             settings.bot_token,
             settings.api_base,
             app_token=settings.app_token,
-            limiter=limiter,
+            limiter=limiter or PostLimiter(settings.posts_per_s),
             on_auth=self._on_auth,
         )
         self._sender = Sender(setup.name, self._api, setup.clock)
@@ -88,6 +89,7 @@ class Slack:
             setup.clock,
             cursor_after=self._cursor_after,
             on_failure=self._on_failure,
+            on_lost=self._on_auth,
         )
         rooms = (settings.staff_channel, *settings.customer_channels)
         self._backfill = Backfill(setup.name, self._api, self._receiver, setup.clock, rooms)
@@ -98,21 +100,20 @@ class Slack:
     async def run(self, door: Door) -> None:
         """Receive until cancelled. A token that Slack does not know is a ConfigError."""
         self._door = door
-        try:
-            known = await self._who_are_we()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._backfill.run(door))
-                if not known:
-                    group.create_task(self._ask_again())
-                if self._settings.app_token:
-                    socket = SocketMode(self.name, self._api, self._receiver.receive, self._backfill.want)
-                    await socket.run(door)
-                else:
-                    door.report(self._problem)
-                    self._backfill.want()
-                    await forever()
-        finally:
-            await self.close()
+        known = await self._who_are_we()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._backfill.run(door))
+            if not known:
+                group.create_task(self._ask_again())
+            if self._settings.app_token:
+                socket = SocketMode(
+                    self.name, self._api, self._receiver.receive, self._on_socket, self._backfill.want
+                )
+                await socket.run(door)
+            else:
+                self._on_socket(None)
+                self._backfill.want()
+                await forever()
 
     async def _who_are_we(self) -> bool:
         try:
@@ -158,11 +159,17 @@ class Slack:
         self._backfill.not_stored(payload)
 
     def _on_auth(self, problem: str | None) -> None:
-        if problem == self._problem:
-            return
-        self._problem = problem
+        if problem != self._auth_problem:
+            self._auth_problem = problem
+            self._report()
+
+    def _on_socket(self, problem: str | None) -> None:
+        self._socket_problem = problem
+        self._report()
+
+    def _report(self) -> None:
         if self._door is not None:
-            self._door.report(problem)
+            self._door.report(self._auth_problem or self._socket_problem)
 
     # ---- sending
 
@@ -178,8 +185,8 @@ class Slack:
             ref = await self._address_of(ref.removeprefix("id:"))
         if not ref:
             raise FetchFailed("no address", final=True)
-        headers = {"Authorization": f"Bearer {self._settings.bot_token}"} if self._is_slack(ref) else {}
         try:
+            headers = {"Authorization": f"Bearer {self._settings.bot_token}"} if self._is_slack(ref) else {}
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 async with self._api.session.get(ref, headers=headers, allow_redirects=False) as answer:
                     return await self._content(answer, attachment)
@@ -201,7 +208,7 @@ class Slack:
         if answer.status != 200:
             raise FetchFailed(f"answered {answer.status}", final=True)
         is_page = answer.content_type == "text/html"
-        if is_page and (attachment.content_type != "text/html" or answer.content_length != attachment.size):
+        if is_page and attachment.content_type != "text/html":
             raise FetchFailed("a sign-in page instead of the file", final=True)
         chunks: list[bytes] = []
         taken = 0
@@ -210,6 +217,8 @@ class Slack:
             if taken > FILE_LIMIT:
                 raise FetchFailed("too large", final=True)
             chunks.append(chunk)
+        if is_page and attachment.size is not None and taken != attachment.size:
+            raise FetchFailed("a sign-in page instead of the file", final=True)
         return b"".join(chunks)
 
     async def _address_of(self, file_id: str) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
-import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from channels.base import RetryLater, Undeliverable
 
-log = structlog.get_logger()
+QUIET = logging.getLogger("slack_sdk.quiet")  # the SDK's own logger writes what is said at DEBUG
+QUIET.setLevel(logging.WARNING)
 
 CALL_TIMEOUT_S = 20.0
 UPLOAD_TIMEOUT_S = 120.0
@@ -169,7 +170,11 @@ class Api:
     def _web_client(self) -> AsyncWebClient:
         if self._client is None or self._client.session is not self.session:
             self._client = AsyncWebClient(
-                token=self._token, base_url=self._base_url, session=self.session, retry_handlers=[]
+                token=self._token,
+                base_url=self._base_url,
+                session=self.session,
+                retry_handlers=[],  # the default repeats a call whose connection was reset: a double post
+                logger=QUIET,
             )
             # the SDK takes HTTPS_PROXY even for loopback; the session knows NO_PROXY
             self._client.proxy = None

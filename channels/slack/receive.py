@@ -33,7 +33,8 @@ LOST = frozenset(("tokens_revoked", "app_uninstalled"))
 class Receiver:
     """Stores what arrives.
 
-    `cursor_after` gives the cursor to store with a payload, `on_failure` is told what was not stored.
+    `cursor_after` gives the cursor to store with a payload, `on_failure` is told what was not stored,
+    `on_lost` that the app was removed from the workspace.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Receiver:
         *,
         cursor_after: Callable[[Mapping[str, Any]], str | None] = lambda _: None,
         on_failure: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._name = name
         self._clock = clock
         self._cursor_after = cursor_after
         self._on_failure = on_failure
+        self._on_lost = on_lost
         self._verifier = SignatureVerifier(signing_secret) if signing_secret else None
         self.bot_user_id = ""
         self.team_id = ""
@@ -79,7 +82,7 @@ class Receiver:
         if is_own(payload, bot_user_id):
             return BoltResponse(status=200)
         if as_dict(payload.get("event")).get("type") in LOST:
-            door.report("the app was uninstalled or its token revoked: install it again")
+            self._on_lost("the app was uninstalled or its token revoked: install it again")
         raw = wrap(
             self._name,
             req.context["kind"],

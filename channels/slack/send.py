@@ -15,7 +15,7 @@ from channels.conversation import Address, Op, Outbound, Sent
 from channels.rich import Form
 from channels.slack import render
 from channels.slack.api import Api, Json, Refused
-from channels.slack.envelope import is_direct
+from channels.slack.envelope import as_dict, is_direct
 
 log = structlog.get_logger()
 
@@ -64,7 +64,8 @@ class Sender:
     # ---- posts
 
     async def _send(self, message: Outbound) -> Sent:
-        if message.address.room_id.startswith("home:"):
+        at_home = message.address.room_id.startswith("home:")
+        if at_home and not message.private_to:
             return await self._home(message)
         self._remember(message.key)
         rendered = render.message(message.reply)
@@ -93,7 +94,12 @@ class Sender:
             since = float(ts) if ts else self._begun.get(message.key, time.time()) - CLOCKS_APART_S
             if message.attempt > 1 and below != thread and done:
                 done = await self._read_back(room, below)
-            ids += await self._upload(rendered.uploads, room, below, done, since)
+            try:
+                ids += await self._upload(rendered.uploads, room, below, done, since)
+            except Undeliverable as error:
+                if not (message.opens_thread and ts):
+                    raise
+                log.warning("files_refused", channel=self._name, error=error.reason)  # the thread is there
         first = ids[0] if ids else f"{room}:{thread}"
         opened = ts if message.opens_thread and not thread else thread
         return Sent(first, Address(self._name, room, opened), tuple(ids))
@@ -112,13 +118,13 @@ class Sender:
             mrkdwn=False,
             metadata={"event_type": EVENT_TYPE, "event_payload": {"key": message.key}},
         )
-        return str(answer["ts"])
+        return _of(answer, "ts")
 
     async def _privately(self, message: Outbound, rendered: render.Rendered) -> Sent:
         """Only for one person: ephemeral where they are, else a direct message. Files always go direct."""
         user = message.private_to.rpartition(":")[2]
         room, thread = message.address.room_id, message.address.thread_id
-        if not rendered.uploads:
+        if not rendered.uploads and not room.startswith("home:"):
             try:
                 await self._api.space(room)
                 answer = await self._api.call(
@@ -135,7 +141,7 @@ class Sender:
                     raise
                 log.info("ephemeral_refused", channel=self._name, error=error.code)
             else:
-                return Sent(f"{room}:{answer['message_ts']}", message.address)
+                return Sent(f"{room}:{answer.get('message_ts', '')}", message.address)
         return await self._post(message, rendered, await self._open(user), "")
 
     async def _upload(
@@ -160,12 +166,13 @@ class Sender:
                 length=len(upload.content),
                 alt_txt=upload.alt[:1000] or None,
             )
-            await self._api.put(str(place["upload_url"]), upload.content)
+            file_id = _of(place, "file_id")
+            await self._api.put(_of(place, "upload_url"), upload.content)
             await self._api.space(room)
             answer = await self._api.call(
                 "files.completeUploadExternal",
                 writes=True,
-                files=[{"id": place["file_id"], "title": title}],
+                files=[{"id": file_id, "title": title}],
                 channel_id=room,
                 thread_ts=thread or None,
             )
@@ -287,13 +294,21 @@ class Sender:
     async def _open(self, user: str) -> str:
         if user not in self._direct:
             answer = await self._api.call("conversations.open", users=user)
-            self._direct[user] = str(answer["channel"]["id"])
+            self._direct[user] = _of(as_dict(answer.get("channel")), "id")
         return self._direct[user]
 
     def _remember(self, key: str) -> None:
         self._begun.setdefault(key, time.time())
         while len(self._begun) > REMEMBERED:
             self._begun.popitem(last=False)
+
+
+def _of(answer: Mapping[str, Any], name: str) -> str:
+    """A part of an answer that cannot be done without."""
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise RetryLater(f"an answer without {name}", maybe_sent=True)
+    return value
 
 
 def _key(message: Mapping[str, Any]) -> str:

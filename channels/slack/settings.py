@@ -17,6 +17,7 @@ class Settings(ChannelSettings):
     app_token: str = ""
     signing_secret: str = ""
     api_base: str = "https://slack.com/api/"
+    posts_per_s: float = Field(default=1.0, gt=0)  # to one room; Slack allows about one, with short bursts
 
     @field_validator("bot_token", "app_token", "signing_secret", mode="after")
     @classmethod

@@ -32,10 +32,18 @@ Receive = Callable[[str, Mapping[str, Any], Door], Awaitable[Any]]
 class SocketMode:
     """Keeps one socket open (two while one replaces the other) and acknowledges what was stored."""
 
-    def __init__(self, name: str, api: Api, receive: Receive, on_connect: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        api: Api,
+        receive: Receive,
+        report: Callable[[str | None], None],
+        on_connect: Callable[[], None],
+    ) -> None:
         self._name = name
         self._api = api
         self._receive = receive
+        self._report = report
         self._on_connect = on_connect
         self._wait_s = FIRST_WAIT_S
         self._room = asyncio.Semaphore(IN_FLIGHT)
@@ -56,13 +64,16 @@ class SocketMode:
                     str(answer["url"]), heartbeat=HEARTBEAT_S, max_msg_size=0
                 )
             async with socket:
+                log.info("socket_open", channel=self._name)
+                self._report(None)
+                self._on_connect()
                 await self._read(socket, door, group, replace)
         except (RetryLater, Undeliverable) as error:
-            door.report(f"Socket Mode cannot connect: {error.reason}")
+            self._report(f"Socket Mode cannot connect: {error.reason}")
             after_s = error.after_s if isinstance(error, RetryLater) else None
             await self._pause(after_s or (LONGEST_WAIT_S if isinstance(error, Undeliverable) else None))
         except (aiohttp.ClientError, TimeoutError, OSError, KeyError) as error:
-            door.report(f"Socket Mode cannot connect: {type(error).__name__}")
+            self._report(f"Socket Mode cannot connect: {type(error).__name__}")
             await self._pause(None)
         finally:
             replace.set()
@@ -78,18 +89,16 @@ class SocketMode:
         async for message in socket:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 continue
+            greeted = True
+            self._wait_s = FIRST_WAIT_S
             envelope = _object(message.data)
             match envelope.get("type"):
                 case "hello":
-                    greeted = True
-                    self._wait_s = FIRST_WAIT_S
-                    door.report(None)
-                    log.info("socket_open", channel=self._name)
-                    self._on_connect()
+                    pass
                 case "disconnect":
                     log.info("socket_replaced", channel=self._name, reason=str(envelope.get("reason")))
                     if envelope.get("reason") == "link_disabled":
-                        door.report("Socket Mode was switched off for the app")
+                        self._report("Socket Mode was switched off for the app")
                         await self._pause(LONGEST_WAIT_S)
                     replace.set()  # a new one opens while this one still delivers
                 case kind if envelope.get("envelope_id"):
@@ -97,7 +106,7 @@ class SocketMode:
                     group.create_task(self._take(socket, str(kind), envelope, door))
         log.info("socket_closed", channel=self._name, code=socket.close_code)
         if not replace.is_set():
-            door.report("Socket Mode lost its connection")
+            self._report("Socket Mode lost its connection")
             await self._pause(None if greeted else self._wait_s)
 
     async def _take(

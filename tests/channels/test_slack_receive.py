@@ -371,12 +371,15 @@ async def test_what_was_said_during_an_outage_is_read_back_once(slack: FakeSlack
         old = await slack.says("U0ANNA", staff, "thread")
         await slack.says("U0CUST", "", "direct")
         await app.heard("thread", "direct")
+        card = Outbound(Address("slack", staff), Reply.of("card"), "1", opens_thread=True)
+        ours = (await app.channel.send(card)).address.thread_id
         await slack.idle()
+    await slack.says("U0ANNA", staff, "missed below our card", ours, deliver=False)
     await slack.says("U0ANNA", staff, "missed top", deliver=False)
     await slack.says("U0ANNA", staff, "missed reply", old, deliver=False)
     await slack.says("U0CUST", "C0SHOP", "missed customer", deliver=False)
     await slack.says("U0CUST", "", "missed direct", deliver=False)
-    missed = {"missed top", "missed reply", "missed customer", "missed direct"}
+    missed = {"missed below our card", "missed top", "missed reply", "missed customer", "missed direct"}
     async with running(slack, door, **rooms) as app:
         await app.heard(*missed)
         by_id: dict[str, list[str]] = {}

@@ -32,6 +32,7 @@ class NoLimit:
 async def slack() -> AsyncIterator[FakeSlack]:
     async with FakeSlack(mode="http") as far:
         far.scopes = set(SCOPES)
+        far.retry_after_s = ()  # nobody listens
         far.add_user("U0ANNA", "anna", email="Anna@example.com", locale="de-DE")
         yield far
 
@@ -88,7 +89,7 @@ def texts(node: Any) -> list[dict[str, Any]]:
 
 
 URLS = st.sampled_from(("", "https://a.example/x", "javascript:x"))
-WORDS = st.text(max_size=40) | st.text(min_size=2000, max_size=5000)
+WORDS = st.text(max_size=40) | st.integers(70, 500).map("long <b> & ".__mul__)
 BLOCK = st.one_of(
     st.builds(Text, WORDS, st.booleans(), st.booleans()),
     st.builds(Heading, WORDS),
@@ -326,6 +327,38 @@ async def test_what_is_private_is_ephemeral_else_direct(slack: FakeSlack, channe
     assert len(slack.messages(slack.dm("U0ANNA"))) == 2
 
 
+async def test_a_private_answer_to_home_is_a_direct_message(slack: FakeSlack, channel: Slack) -> None:
+    await channel.send(to(slack, "done", room="home:U0ANNA", private_to="T0HOME:U0ANNA"))
+    assert slack.homes == {}
+    assert len(slack.messages(slack.dm("U0ANNA"))) == 1
+
+
+async def test_a_card_whose_file_is_refused_still_has_its_thread(slack: FakeSlack, channel: Slack) -> None:
+    slack.scopes.discard("files:write")
+    sent = await channel.send(to(slack, "card", File("a.pdf", content=b"PDF"), opens_thread=True))
+    assert sent.address.thread_id
+    with pytest.raises(Undeliverable, match="files:write"):
+        await channel.send(to(slack, "more", File("a.pdf", content=b"PDF"), key="2"))
+
+
+async def test_a_page_is_told_from_a_sign_in_page(slack: FakeSlack, channel: Slack) -> None:
+    meta = slack.store_file("a.html", "text/html", b"<p>mine</p>")
+    page = Attachment("a.html", "text/html", size=11, ref=meta["url_private"])
+    assert await channel.fetch(page) == b"<p>mine</p>"
+    slack.files.clear()
+    with pytest.raises(FetchFailed, match="sign-in"):
+        await channel.fetch(page)
+
+
+async def test_our_token_goes_to_slack_only(slack: FakeSlack, channel: Slack) -> None:
+    async with FakeSlack() as stranger:
+        stranger.bot_token = slack.bot_token
+        meta = stranger.store_file("a.bin", "application/x-a", b"content")
+        ref = meta["url_private"].replace("127.0.0.1", "localhost")
+        with pytest.raises(FetchFailed, match="sign in"):
+            await channel.fetch(Attachment("a.bin", ref=ref))
+
+
 async def test_a_person_is_written_to_directly(slack: FakeSlack, channel: Slack) -> None:
     sent = await channel.send(to(slack, "hello", room="U0ANNA"))
     assert sent.address == Address("slack", slack.dm("U0ANNA"))
@@ -379,6 +412,10 @@ async def test_doctor_names_each_missing_scope_and_room(slack: FakeSlack, channe
     failed = {c.what: c.fix for c in await channel.check() if c.state == "fail"}
     assert set(failed) == {"scope im:history", "scope files:write", "staff_channel"}
     assert "im:history" in failed["scope im:history"]
+    socket = Slack(Setup("slack", slack.settings(app_token="xapp-wrong"), b"s"))
+    failed = {c.what: c.detail for c in await socket.check() if c.state == "fail"}
+    await socket.close()
+    assert failed["app_token"] == "invalid_auth"
     slack.token_valid = False
     (only,) = await channel.check()
     assert (only.what, only.state) == ("bot_token", "fail")
