@@ -176,7 +176,7 @@ def from_address(content: bytes) -> str:
         text = shorter
     text = text.strip()
     if "<" in text or ">" in text:
-        name, bracket, rest = text.partition("<")
+        _, bracket, rest = text.partition("<")
         if text.count("<") != 1 or text.count(">") != 1 or not bracket or not rest.endswith(">"):
             return ""
         text = rest[:-1].strip()

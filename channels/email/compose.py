@@ -36,8 +36,8 @@ _ADDRESS = re.compile(r"[^\s@<>(),;:\\\"\[\]\x00-\x20\x7f]{1,128}@[^\s@<>(),;:\\
 _MESSAGE_ID = re.compile(r"[\x21-\x3b\x3d\x3f-\x7e]{1,900}\Z")  # printable ASCII without < and >
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _REPLY_PREFIX = re.compile(
-    r"\s*(re|aw|antw|antwort|sv|vs|odp|ynt|ref|rif|res|回复|回覆|答复|答覆|回信|返信)\s*(\[\d+\])?\s*[::]",
-    re.I,
+    r"\s*(re|aw|antw|antwort|sv|vs|odp|ynt|ref|rif|res|回复|回覆|答复|答覆|回信|返信)\s*(\[\d+\])?\s*[:\uff1a]",
+    re.IGNORECASE,
 )
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,60}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}\Z")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,9 +53,15 @@ class Decoder:
         try:
             from channels.email.parse import parse  # its HTML libraries belong to the worker, not to us
 
-            return (self._inbound(raw, transit, content, parse(content, ours=self.ours)),)
+            mail = parse(content)
+            inbound = self._inbound(raw, transit, content, mail)
         except Exception:  # the parser promises not to; were it to break its word, the mail must still arrive
             return self.undecodable(raw)
+        if transit.flaw == "unfetchable" or any(d.startswith("parser_failed") for d in mail.defects):
+            files = (*inbound.attachments, _original(content))
+            warnings = ("undecodable", *inbound.warnings)
+            return (replace(inbound, attachments=files, warnings=warnings, may_acknowledge=False),)
+        return (inbound,)
 
     def undecodable(self, raw: Raw) -> Sequence[Inbound]:
         """What is left of a mail that cannot be understood: its sender if any, and itself as a file.

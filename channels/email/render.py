@@ -94,10 +94,12 @@ def _block(block: Block, content_id: str) -> str:
             return f'<h2 dir="auto" style="{_HEADING}">{_lines(block.text)}</h2>'
         case Fields():
             rows = "".join(
-                f'<tr><td style="{_LABEL}">{_escape(label)}</td><td style="{_VALUE}">{_lines(value)}</td></tr>'
+                f'<tr><td style="{_LABEL}">{_escape(label)}</td>'
+                f'<td style="{_VALUE}">{_lines(value)}</td></tr>'
                 for label, value in block.pairs
             )
-            return f'<table role="presentation" cellpadding="0" cellspacing="0" style="{_PARAGRAPH}">{rows}</table>'
+            attributes = f'role="presentation" cellpadding="0" cellspacing="0" style="{_PARAGRAPH}"'
+            return f"<table {attributes}>{rows}</table>"
         case Table():
             return _table(block)
         case Image():

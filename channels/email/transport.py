@@ -29,8 +29,11 @@ _GONE = (
     "5.4.4",
 )  # RFC 3463: no such address or mailbox
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
-_UNKNOWN_USER = re.compile(r"(user|mailbox|recipient|account|address).{0,40}(unknown|not found|does ?n.t exist)"
-                           r"|no such (user|mailbox|recipient|address)|unknown (user|mailbox|recipient)", re.I)  # fmt: skip
+_UNKNOWN_USER = re.compile(
+    r"(user|mailbox|recipient|account|address).{0,40}(unknown|not found|does ?n.t exist)"
+    r"|(no such|unknown) (user|mailbox|recipient|address)",
+    re.IGNORECASE,
+)
 
 log = structlog.get_logger()
 
