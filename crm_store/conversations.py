@@ -102,7 +102,7 @@ def by_ref(tx: Connection, channel: str, refs: Sequence[str]) -> Any:
             select(table.c.ref, table.c.conversation_id).where(
                 table.c.channel == channel, table.c.ref.in_(list(refs))
             )
-        ).tuples().all()
+        ).all()
     )
     return next((get(tx, found[ref]) for ref in refs if ref in found), None)
 

@@ -25,7 +25,7 @@ def everything(tx: Connection) -> dict[str, Any]:
     table = schema.identity
     for row in tx.execute(select(table.c.contact_id, table.c.space, table.c.user_id).order_by(table.c.id)):
         identities.setdefault(row.contact_id, []).append({"channel": row.space, "user_id": row.user_id})
-    people = dict(tx.execute(select(schema.staff.c.id, schema.staff.c.name)).tuples().all())
+    people = dict(tx.execute(select(schema.staff.c.id, schema.staff.c.name)).all())
     tickets = tx.execute(select(schema.ticket).order_by(schema.ticket.c.number)).all()
     by_ticket = _messages(tx, tickets)
     return {

@@ -223,7 +223,7 @@ def counts(tx: Connection) -> dict[str, int]:
         .where(inbox.c.state.in_(["pending", "shelved"]))
         .group_by(inbox.c.state)
     )
-    return {"pending": 0, "shelved": 0} | dict(rows.tuples().all())
+    return {"pending": 0, "shelved": 0} | dict(rows.all())
 
 
 def oldest_pending(tx: Connection) -> datetime | None:

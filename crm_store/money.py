@@ -69,16 +69,6 @@ def symbols(text: str) -> tuple[str, ...]:
     return ()
 
 
-def shown(amount_minor: int, currency: str) -> str:
-    """1234 CNY as "12.34 CNY", thousands set apart."""
-    whole, point, rest = in_units(amount_minor, currency).partition(".")
-    return (
-        f"{int(whole):,}{point}{rest} {currency}"
-        if whole not in ("-0",)
-        else f"{whole}{point}{rest} {currency}"
-    )
-
-
 def in_units(amount_minor: int, currency: str) -> str:
     """1234 CNY as "12.34", exactly; the sign of the currency is for who shows it."""
     digits = exponent(currency)

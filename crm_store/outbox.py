@@ -249,7 +249,7 @@ def discard(tx: Connection, row_id: int, now: datetime) -> bool:
 def counts(tx: Connection, states: Sequence[str] = ("pending", "sent", "unknown", "dead")) -> dict[str, int]:
     """Rows by state; what is being sent counts as pending."""
     found: dict[str, int] = dict(
-        tx.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state)).tuples().all()
+        tx.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state)).all()
     )
     found["pending"] = found.get("pending", 0) + found.pop("sending", 0)
     return {state: found.get(state, 0) for state in states}

@@ -10,7 +10,7 @@ from bot.commands import Ask, command
 from bot.i18n import UserError, say
 from bot.office import Turn
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table
-from crm_store import contacts, money, sales, tickets
+from crm_store import contacts, sales, tickets
 from crm_store import profile as profiles
 
 RECENT_ORDERS = 5
@@ -84,7 +84,7 @@ def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
 def _orders(sold: sales.Sales, lang: str) -> str:
     if not sold.count:
         return say("profile.no_orders", lang)
-    value = ", ".join(money.shown(v.amount_minor, v.currency) for v in sold.values) or "0"
+    value = ", ".join(sales.money(v.amount_minor, v.currency) for v in sold.values) or "0"
     return say("profile.orders_value", lang, count=sold.count, value=value)
 
 
@@ -99,7 +99,7 @@ def _order(order: Any, lang: str) -> tuple[str, str, str, str]:
         order.number,
         order.ordered_at.date().isoformat(),
         status_word(order.status, lang),
-        money.shown(order.amount_minor, order.currency),
+        sales.money(order.amount_minor, order.currency),
     )
 
 

@@ -11,7 +11,7 @@ from bot import i18n, posting
 from bot.i18n import say
 from bot.office import Turn
 from channels.rich import Reply, Text
-from crm_store import contacts, conversations, money, sales, tickets
+from crm_store import contacts, conversations, sales, tickets
 
 if TYPE_CHECKING:
     from bot.service.desk import Case
@@ -89,8 +89,8 @@ def status(turn: Turn, order: Any, lang: str) -> Reply:
     ]
     if order.tracking:
         lines.append(say("customer.order_tracking", lang, tracking=order.tracking))
-    names = ", ".join(f"{line.quantity} × {line.name}" for line in sales.lines_of(turn.tx, order.id))
-    total = say("customer.order_total", lang, amount=money.shown(order.amount_minor, order.currency))
+    names = ", ".join(f"{line.quantity} × {line.name}" for line in sales.lines(turn.tx, order.id))
+    total = say("customer.order_total", lang, amount=sales.money(order.amount_minor, order.currency))
     return Reply.of("\n".join(lines), names, Text(total, small=True))
 
 
