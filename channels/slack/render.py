@@ -48,7 +48,7 @@ OPTION_VALUE_LIMIT = 150
 FOLD_AT = 2500  # of one text; the whole of it follows as a file
 TOTAL_LIMIT = 12_000  # Slack refuses 13,200 in one message with msg_blocks_too_long
 FALLBACK_LIMIT = 700  # `text` beside blocks, for notifications; escaped it stays under chat.update's 4,000
-LINK = re.compile(r"https?://[^\s<>\"'`|{}\\^\u3000-\u303f\uff00-\uffef]+")
+LINK = re.compile(r"https?://\w[^\s<>\"'`|{}\\^\u3000-\u303f\uff00-\uffef]*")
 
 Json = dict[str, Any]
 
@@ -83,6 +83,15 @@ def message(reply: Reply) -> Rendered:
         out.blocks = out.blocks[:BLOCKS_LIMIT]
     out.text = escape(cut(whole, FALLBACK_LIMIT)) if out.blocks else ""
     return out
+
+
+def plainly(reply: Reply) -> Rendered:
+    """Render as one plain paragraph and the buttons: for when Slack refuses the better layout."""
+    said = Reply(tuple(b for b in reply.blocks if not isinstance(b, Image | File)))
+    whole = to_text(said, numbered_buttons=False)
+    rows, _ = _buttons([b for b in reply.buttons() if not b.url], 0)
+    blocks = [{"type": "section", "text": _plain(cut(whole, FOLD_AT), FOLD_AT)}, *rows]
+    return Rendered(blocks[:BLOCKS_LIMIT], escape(cut(whole, FALLBACK_LIMIT)))
 
 
 def view(form: Form, address: Address) -> Json:

@@ -31,6 +31,7 @@ LOOK_BACK = timedelta(days=2)  # how far a repeat is searched for
 PAGE = 200
 PAGES = 10
 REMEMBERED = 2000
+LAYOUT_ERRORS = frozenset(("invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"))
 CLOCKS_APART_S = 5.0  # ours and Slack's
 NOT_THERE = frozenset(["user_not_in_channel", "channel_not_found", "not_in_channel", "is_archived"])
 
@@ -105,6 +106,15 @@ class Sender:
         return Sent(first, Address(self._name, room, opened), tuple(ids))
 
     async def _post_blocks(self, message: Outbound, rendered: render.Rendered, room: str, thread: str) -> str:
+        try:
+            return await self._post_once(message, rendered, room, thread)
+        except Refused as error:
+            if error.code not in LAYOUT_ERRORS:
+                raise
+            log.warning("layout_refused", channel=self._name, key=message.key, error=error.code)
+        return await self._post_once(message, render.plainly(message.reply), room, thread)
+
+    async def _post_once(self, message: Outbound, rendered: render.Rendered, room: str, thread: str) -> str:
         await self._api.space(room)
         answer = await self._api.call(
             "chat.postMessage",

@@ -117,6 +117,7 @@ def test_any_reply_stays_within_the_limits(blocks: tuple[Any, ...]) -> None:
     rendered = render.message(Reply(blocks))
     slack_rules.check_blocks(rendered.blocks)
     assert len(rendered.text) < 4000
+    slack_rules.check_blocks(render.plainly(Reply(blocks)).blocks)
     home = render.home(Reply(blocks))
     slack_rules.check_view(home)
 
@@ -357,6 +358,24 @@ async def test_our_token_goes_to_slack_only(slack: FakeSlack, channel: Slack) ->
         ref = meta["url_private"].replace("127.0.0.1", "localhost")
         with pytest.raises(FetchFailed, match="sign in"):
             await channel.fetch(Attachment("a.bin", ref=ref))
+
+
+async def test_a_layout_that_slack_refuses_is_said_plainly(slack: FakeSlack, channel: Slack) -> None:
+    slack.fault("chat.postMessage", "error", code="invalid_blocks")
+    await channel.send(to(slack, Heading("Hi"), Text(HOSTILE), Buttons((Button("Take", "t"),))))
+    (message,) = slack.messages(slack.staff_channel)
+    assert HOSTILE in slack.text(message)
+    assert slack.buttons(message) == ["Take"]
+    assert slack.rings == []
+
+
+@pytest.mark.parametrize(
+    "text", ["https://", "http://...", "see https://a.example/x).", "https://a.b/\u3002\u4f60"]
+)
+async def test_addresses_show_themselves(slack: FakeSlack, channel: Slack, text: str) -> None:
+    await channel.send(to(slack, text))
+    (message,) = slack.messages(slack.staff_channel)
+    assert slack.text(message) == text
 
 
 async def test_a_person_is_written_to_directly(slack: FakeSlack, channel: Slack) -> None:

@@ -258,6 +258,7 @@ class FakeSlack(Wire):
 
     async def press(self, user: str, message: Json | str, label: str) -> Json:
         """Press the button with this label under a message (ts or message) or in a view."""
+        room: Room | None
         if isinstance(message, str):
             room, message = self._find(message)
         else:

@@ -39,7 +39,7 @@ class Api:
             return after
         headers = {"X-OAuth-Scopes": ",".join(sorted(self.slack.scopes))}
         try:
-            answer = {"ok": True} | await self._answer(request, method, parameters)
+            answer: Json = {"ok": True} | await self._answer(request, method, parameters)
         except Invalid as error:
             self.slack.refused.append((method, error.code, error.hint))
             answer = {"ok": False, "error": error.code}
@@ -346,7 +346,7 @@ class Api:
         need(trigger in self.slack.triggers, "", "invalid_trigger_id")
         need(self.slack.triggers[trigger] != 0, "", "exchanged_trigger_id")
         need(time.monotonic() <= self.slack.triggers[trigger], "", "expired_trigger_id")
-        view = p.get("view")
+        view: Json = p.get("view") or {}
         rules.check_view(view)
         need(view["type"] == "modal", "", "invalid_arguments")
         self.slack.triggers[trigger] = 0
@@ -356,9 +356,10 @@ class Api:
 
     async def _views_publish(self, p: Json) -> Json:
         need(p.get("user_id") in self.slack.users, "", "user_not_found")
-        rules.check_view(p.get("view"))
-        need(p["view"]["type"] == "home", "", "invalid_arguments")
-        stored = self._view(p["view"])
+        view: Json = p.get("view") or {}
+        rules.check_view(view)
+        need(view["type"] == "home", "", "invalid_arguments")
+        stored = self._view(view)
         self.slack.homes[p["user_id"]] = stored
         return {"view": stored}
 

@@ -239,6 +239,7 @@ def _rich_text(block: dict[str, Any]) -> None:
             name = node.get("type")
             need(name in _INLINE and set(node) <= _INLINE[name], f"rich text node {name}")
             need(name != "text" or bool(node.get("text")), "empty text in rich text")
+            need(name != "link" or re.match(r"https?://\w", node["url"]) is not None, "link url")
             need(kind != "rich_text_preformatted" or name in ("text", "link"), f"{name} in preformatted")
             style = node.get("style", {})
             need(set(style) <= {"bold", "italic", "strike", "code"}, "style of rich text")
