@@ -106,7 +106,7 @@ class ImapSource:
             closing = asyncio.wrap_future(self._thread.submit(session.close))
             with suppress(TimeoutError):
                 async with asyncio.timeout(10.0):
-                    await closing
+                    await asyncio.shield(closing)  # cancelled before its turn it would leave the socket open
 
     async def _watch(self, session: Session) -> None:
         cursor = Cursor.read(await self._door.cursor())

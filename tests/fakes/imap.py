@@ -107,6 +107,8 @@ class FakeImap:
         if self._server is None:
             return
         self._server.close()
+        for _ in range(5):  # a connection that is just being accepted becomes a session first
+            await asyncio.sleep(0)
         tasks = list(self._sessions)
         for task, session in list(self._sessions.items()):
             session.writer.transport.abort()
