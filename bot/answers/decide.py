@@ -23,11 +23,15 @@ class AnswerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    precision: float = Field(0.95, ge=0.5, le=1.0)  # share of answers given at once that should be right
-    answer_from: float = Field(0.6, ge=0.0, le=1.0)  # least confidence, whatever the calibration says
-    choices_from: float = Field(0.35, ge=0.0, le=1.0)  # probability that one of those offered is right
-    choice_from: float = Field(0.06, ge=0.0, le=1.0)  # least confidence of each of them
-    most_choices: int = Field(3, ge=1, le=5)
+    precision: float = Field(
+        default=0.95, ge=0.5, le=1.0
+    )  # share of answers given at once that should be right
+    answer_from: float = Field(default=0.6, ge=0.0, le=1.0)  # least confidence, whatever the calibration says
+    choices_from: float = Field(
+        default=0.35, ge=0.0, le=1.0
+    )  # probability that one of those offered is right
+    choice_from: float = Field(default=0.06, ge=0.0, le=1.0)  # least confidence of each of them
+    most_choices: int = Field(default=3, ge=1, le=5)
     order_pattern: str = ORDER_PATTERN
     default_language: str = "en"
     languages: tuple[str, ...] = ("en", "zh")
