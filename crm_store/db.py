@@ -42,6 +42,10 @@ class StoreError(Exception):
     """The store cannot be opened or used. The message is one sentence for the operator."""
 
 
+class Conflict(Exception):
+    """Raised by a store function that met another process's row: on PostgreSQL the transaction is repeated."""
+
+
 class Store:
     """A database, open. `await store.write(fn, …)` and `await store.read(fn, …)` run `fn(tx, …)`."""
 
@@ -106,7 +110,7 @@ class Store:
             try:
                 async with self._engine.begin() as connection:
                     return await connection.run_sync(fn, *args, **kwargs)
-            except DBAPIError as error:
+            except (DBAPIError, Conflict) as error:
                 if attempt == PG_ATTEMPTS or not _worth_repeating(error, attempt):
                     raise
             await asyncio.sleep(_jitter.uniform(0, min(0.2, 0.002 * 2**attempt)))
@@ -331,8 +335,10 @@ def _first(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError("a store function ended its transaction")
 
 
-def _worth_repeating(error: DBAPIError, attempt: int) -> bool:
+def _worth_repeating(error: DBAPIError | Conflict, attempt: int) -> bool:
     """Two processes met: a serialisation failure, a deadlock, or both inserted the same key."""
+    if isinstance(error, Conflict):
+        return True
     code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
     return code in {"40001", "40P01"} or (code == "23505" and attempt < 3)
 

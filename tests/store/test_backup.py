@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import JSON, Boolean, Connection, Integer, LargeBinary, Table, func, select
 
-from crm_store import migrations, schema, tickets
+from crm_store import migrations, schema, tickets, upkeep
 from crm_store.backup import backup, restore
 from crm_store.db import Store, StoreError
 from tests import postgres
@@ -169,6 +169,15 @@ def test_a_store_with_rows_is_not_restored_into(urls: dict[str, str], engine: st
     with pytest.raises(StoreError, match="not empty: there are rows in counter"):
         restore(urls[engine], tmp_path / "file")
     assert asyncio.run(at(urls[engine], tickets.next_number, "ticket")) == 2
+
+
+def test_a_store_that_was_only_started_counts_as_empty(urls: dict[str, str], tmp_path: Path) -> None:
+    ours = asyncio.run(at(urls["sqlite"], upkeep.secret))
+    backup(urls["sqlite"], tmp_path / "file")
+    for engine in ("postgresql", "other sqlite"):
+        assert asyncio.run(at(urls[engine], upkeep.secret)) != ours
+        restore(urls[engine], tmp_path / "file")
+        assert asyncio.run(at(urls[engine], upkeep.secret)) == ours  # links in sent mails stay good
 
 
 def test_a_restore_that_fails_leaves_the_store_empty(urls: dict[str, str], tmp_path: Path) -> None:

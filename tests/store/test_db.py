@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.util import await_only
 
-from crm_store.db import Store, StoreError, parse_url, savepoint
+from crm_store.db import Conflict, Store, StoreError, parse_url, savepoint
 from crm_store.schema import counter, event_count
 from tests.stores import open_postgres, open_sqlite, sqlite_url
 
@@ -290,6 +290,18 @@ async def test_twenty_writers_on_postgresql_lose_no_update() -> None:
 
         await asyncio.gather(*(work() for _ in range(20)))
         assert await store.read(lambda tx: tx.execute(select(counter.c.value)).scalar_one()) == 100
+
+
+async def test_a_function_may_ask_to_be_repeated_on_postgresql() -> None:
+    calls = iter(range(9))
+
+    def meet(tx: Connection) -> int:
+        if (call := next(calls)) < 3:
+            raise Conflict
+        return call
+
+    async with open_postgres() as store:
+        assert await store.write(meet) == 3
 
 
 async def test_a_restarted_postgresql_costs_no_write() -> None:
