@@ -31,8 +31,9 @@ class Member:
         return f"staff:{self.id}"
 
 
-def member(row: Any) -> Member:
-    return Member(row.id, row.name, row.role, row.language)
+def member(row: Any, language: str | None = None) -> Member:
+    """A staff row as who acts; `language` is the platform's idea, for those who chose none."""
+    return Member(row.id, row.name, row.role, row.language or language)
 
 
 def recognise(tx: Connection, space: str, author: Author) -> Member | None:
@@ -41,4 +42,4 @@ def recognise(tx: Connection, space: str, author: Author) -> Member | None:
     if author.is_bot or not author.may_command:
         return None
     row = people.by_identity(tx, space, author.user_id)
-    return member(row) if row is not None else None
+    return member(row, author.language) if row is not None else None

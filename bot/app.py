@@ -8,6 +8,7 @@ import importlib
 import signal
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -20,8 +21,8 @@ from bot.intake import Intake
 from bot.jobs import Jobs
 from bot.journal import StoreJournal
 from bot.office import Office
-from channels.base import Channel, Clock, ConfigError, Setup, utc_now
-from crm_store import inbox, migrations, outbox, upkeep
+from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
+from crm_store import inbox, migrations, outbox, people, upkeep
 from crm_store.db import Store
 
 log = structlog.get_logger()
@@ -103,8 +104,15 @@ class Service:
                 commands=commands.descriptions(),
                 journal=journal,
             )
-            self.channels[name] = importlib.import_module(f"channels.{settings.kind}").build(setup)
+            channel = importlib.import_module(f"channels.{settings.kind}").build(setup)
+            if isinstance(channel, NamesStaff):
+                channel.names = partial(self._name_of, settings.kind)
+            self.channels[name] = channel
         return journals
+
+    async def _name_of(self, space: str, user_id: str) -> str:
+        row = await self.store.read(people.by_identity, space, user_id)
+        return str(row.name) if row is not None else ""
 
     async def _listen(self) -> None:
         app = web.Application(client_max_size=MAX_REQUEST)
@@ -112,7 +120,7 @@ class Service:
             http.Pages(self.store, self.office, self.doors, self.clock, self.delivery.wake).routes()
         )
         for name, channel in self.channels.items():
-            app.add_routes(channel.routes(self.doors[name]))
+            app.add_routes(r for r in channel.routes(self.doors[name]) if _is_new(app, r))
         self._runner, self.port = await http.serve(app, self.config.http.host, self.config.http.port)
 
     async def _keep(self, channel: Channel) -> None:
@@ -157,6 +165,8 @@ class Service:
                 async with asyncio.timeout(drain_s):
                     await self.intake.drain()
                     await self.delivery.drain()
+        for channel in self.channels.values():
+            await channel.close()  # before the listener: it would wait for open sockets
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -164,8 +174,6 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        for channel in self.channels.values():
-            await channel.close()
         await self.store.close()
 
     async def __aenter__(self) -> Service:
@@ -177,6 +185,12 @@ class Service:
 
     def now(self) -> datetime:
         return self.clock()
+
+
+def _is_new(app: web.Application, route: web.RouteDef) -> bool:
+    """Two channels of a kind may share a path; it is the first one's, and each has one of its own."""
+    taken = {(r.method, r.resource.canonical) for r in app.router.routes() if r.resource is not None}
+    return (route.method, route.path) not in taken
 
 
 async def run(config: Config) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot import commands, posting, relay
-from bot.access import Member, recognise
+from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
@@ -16,19 +16,19 @@ from crm_store import audit, contacts, conversations, inbox, people, tickets
 def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
     """Decide about one thing that arrived, in the transaction that finishes its inbox row."""
     if inbound.kind is Kind.UNKNOWN:
-        inbox.count_unknown(turn.tx, inbound.address.channel, inbound.text or "unknown")
+        inbox.count_unknown(turn.tx, inbound.address.channel, inbound.action or inbound.text or "unknown")
         return
     if inbound.kind is Kind.MOVED:
         conversations.move_room(turn.tx, inbound.address.channel, inbound.address.room_id, inbound.text)
         return
     channel, room = inbound.address.channel, inbound.address.room_id
-    member = recognise(turn.tx, turn.office.space(channel), inbound.author)
+    who = recognise(turn.tx, turn.office.space(channel), inbound.author)
     if turn.office.is_staff_room(channel, room):
-        _staff_room(turn, inbound, member)
-    elif commands.is_one(inbound) and member is not None:
-        commands.run(turn, inbound, member)
-    elif member is not None and turn.office.can(channel).commands and inbound.private:
-        _staff_private(turn, inbound, member)
+        _staff_room(turn, inbound, who)
+    elif commands.is_one(inbound) and who is not None:
+        commands.run(turn, inbound, who)
+    elif who is not None and turn.office.can(channel).commands and inbound.private:
+        _staff_private(turn, inbound, who)
     else:
         _customer(turn, inbound, decision)
 
@@ -45,7 +45,7 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
         case Kind.MESSAGE if ticket is not None:
             relay.thread_message(turn, inbound, ticket, member)
         case Kind.EDIT:
-            relay.edited(turn, inbound, member)
+            relay.edited(turn, inbound, _writer(turn, inbound))
         case Kind.DELETE:
             relay.deleted(turn, inbound)
         case Kind.ACTION if member is not None:
@@ -80,7 +80,7 @@ def _customer(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
             if commands.is_one(inbound):  # refused without a hint that there is such a thing
                 actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
                 audit.record(turn.tx, turn.now, actor, "command", "", "refused")
-            if inbound.author.is_bot or not inbound.addressed:
+            if inbound.author.is_bot or not _is_to_us(turn, inbound):
                 return
             if inbound.kind is Kind.START:
                 actions.started(turn, inbound)
@@ -100,6 +100,25 @@ def _customer(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
             return
 
 
+def _is_to_us(turn: Turn, inbound: Inbound) -> bool:
+    """In a room with others we take what is said to us, in a room of customers everything, and wherever a
+    thread is a conversation already, what is said in it."""
+    address = inbound.address
+    if inbound.private or inbound.addressed:
+        return True
+    if address.room_id in turn.office.settings(address.channel).customer_channels:
+        return True
+    where = (address.channel, address.room_id, address.thread_id)
+    return bool(address.thread_id) and conversations.at_address(turn.tx, *where) is not None
+
+
+def _writer(turn: Turn, inbound: Inbound) -> Member | None:
+    """Who changed a message. An edit commands nothing, but its writer may change what they wrote."""
+    space = turn.office.space(inbound.address.channel)
+    row = people.by_identity(turn.tx, space, inbound.author.user_id)
+    return member(row) if row is not None and not inbound.author.is_bot else None
+
+
 def _redeem(turn: Turn, inbound: Inbound) -> bool:
     """Take a one-time code: the platform identity that sent it, in private, is that staff member's."""
     if not inbound.private or not people.looks_like_code(inbound.text):
@@ -111,8 +130,9 @@ def _redeem(turn: Turn, inbound: Inbound) -> bool:
     if row is None:
         return False
     audit.record(turn.tx, turn.now, f"staff:{row.id}", "enrol", f"{space}:{inbound.author.user_id}")
-    lang = row.language or turn.office.staff_language
-    posting.answer(turn, inbound.address, Reply.of(say("staff.welcome", lang, name=row.name, role=row.role)))
+    lang = turn.language_of(member(row, inbound.author.language))
+    text = say("staff.welcome", lang, name=row.name, role=say(f"role.{row.role}", lang))
+    posting.answer(turn, inbound.address, Reply.of(text))
     return True
 
 

@@ -10,7 +10,7 @@ Exception
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -74,6 +74,7 @@ class Capabilities:
     private: bool = False  # private_to is honoured
     commands: bool = False  # people may type /commands to the bot here
     safe_repeat: bool = False  # a repeated send is recognised (Message-ID, read-back): repeat after a crash
+    attests: bool = False  # the platform vouches for who writes
     subject_threads: bool = False  # conversations are told apart by thread_hints, not by room (e-mail)
     rating_link: bool = False  # buttons cannot be shown: ratings are asked for by signed link
     text_limit: int = 0  # code points a message; the adapter splits, 0 for none
@@ -130,6 +131,13 @@ class Examines(Protocol):
 
     async def examine(self, raw: Raw) -> str:
         """Return the evidence for Raw.evidence, never ""."""
+
+
+@runtime_checkable
+class NamesStaff(Protocol):
+    """A channel that shows staff to each other and has nowhere to look their names up."""
+
+    names: Callable[[str], Awaitable[str]] | None  # set by the owner: user_id → name, "" when unknown
 
 
 class Journal(Protocol):

@@ -29,7 +29,7 @@ from crm_store import importer, people
 from crm_store.db import StoreError
 from crm_store.import_values import Defaults
 
-AGENTS = (("Mei", "manager", "zh"), ("Tom", "agent", "en"))
+AGENTS = (("Mei", "manager", None), ("Tom", "agent", None))
 CUSTOMERS, ORDERS = 200, 1500
 CONFIG = """
 [store]
@@ -48,14 +48,14 @@ demo = true
 hold_s = 4
 [channels.web.hints]
 en = [
-  "As a customer, ask: How long does delivery take?",
+  "As a customer, ask: `How long does delivery take?`",
   "Then ask for a person, and answer in the ticket's thread on the right.",
-  "In the command box on the right, try /customer Wang and /stats",
+  "In the command box on the right, try `/customer Wang` and `/stats week`",
 ]
 zh = [
-  "以客户身份提问：多久能送到？",
+  "以客户身份提问：`多久能送到？`",
   "然后转人工，在右侧工单的话题里回复。",
-  "在右侧的命令框里试试 /customer 王 和 /stats",
+  "在右侧的命令框里试试 `/customer 王` 和 `/stats week`",
 ]
 [channels.support]
 kind = "email"

@@ -141,7 +141,7 @@ def perform(
     if found is None:
         return Performed(Reply.of(_unknown(name, lang)))
     if member.role not in found.roles:
-        refusal = Reply.of(say("staff.refused", lang, role=member.role, name=name))
+        refusal = Reply.of(say("staff.refused", lang, role=say(f"role.{member.role}", lang), name=name))
         return Performed(refusal, (("command", name, "refused"),))
     ask = Ask(turn, member, args, lang, ticket, inbound)
     try:

@@ -14,6 +14,7 @@ from crm_store import contacts, sales, tickets
 from crm_store import profile as profiles
 
 RECENT_ORDERS = 5
+LONG_ID = 24  # characters: a random id says nothing to anybody
 
 
 @command("customer", reads=True)
@@ -124,7 +125,10 @@ def moment(turn: Turn, at: datetime | None, lang: str) -> str:
 def _identities(turn: Turn, contact_id: int, lang: str) -> str:
     parts = []
     for i in contacts.identities(turn.tx, contact_id):
-        name = f"@{i.handle.lstrip('@')} ({i.user_id})" if i.handle else i.user_id
+        name = i.user_id
+        if i.handle:
+            handle = i.handle.lstrip("@")
+            name = handle if len(name) > LONG_ID else f"@{handle} ({name})"
         state = say("profile.verified" if i.verified_at else "profile.unverified", lang)
         if i.gone_at:
             state += ", " + say("profile.unreachable", lang)

@@ -20,4 +20,4 @@ def help_(ask: Ask) -> Reply:
 
 @command("whoami", reads=True)
 def whoami(ask: Ask) -> Reply:
-    return Reply.of(ask.say("whoami.text", name=ask.member.name, role=ask.member.role))
+    return Reply.of(ask.say("whoami.text", name=ask.member.name, role=ask.say(f"role.{ask.member.role}")))

@@ -44,7 +44,9 @@ def numbers(ask: Ask) -> Reply:
         (ask.say("stats.channel"), ask.say("stats.in"), ask.say("stats.out")),
         tuple((v.channel, str(v.received), str(v.sent)) for v in found.volumes),
     )
-    return Reply.of(Heading(ask.say(f"stats.title_{period}")), Fields(pairs), *([table] if table.rows else []))
+    return Reply.of(
+        Heading(ask.say(f"stats.title_{period}")), Fields(pairs), *([table] if table.rows else [])
+    )
 
 
 def begin(period: str, now: datetime, zone: str) -> datetime:
@@ -65,4 +67,6 @@ def _span(ask: Ask, span: timedelta | None) -> str:
     if span is None:
         return ask.say("stats.none")
     minutes = int(span.total_seconds() // 60)
-    return ask.say("age.minutes", n=minutes) if minutes < 120 else ask.say("age.hours", n=round(minutes / 60, 1))
+    return (
+        ask.say("age.minutes", n=minutes) if minutes < 120 else ask.say("age.hours", n=round(minutes / 60, 1))
+    )

@@ -79,7 +79,8 @@ def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
 def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: str) -> None:
     if member.role not in AGENTS:
         audit.record(turn.tx, turn.now, member.actor, what, f"ticket:{ticket.number}", "refused")
-        raise UserError("staff.refused", role=member.role, name=f"ticket {what}")
+        role = say(f"role.{member.role}", turn.language_of(member))
+        raise UserError("staff.refused", role=role, name=f"ticket {what}")
     match what:
         case "take":
             verbs.take(turn, member, ticket)

@@ -243,7 +243,7 @@ def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
     contact_id, known = identity.contact_id, not identity.created
     if identity.gone_at is not None:
         contacts.back(turn.tx, space, author.user_id)
-    if not office.can(inbound.address.channel).subject_threads:
+    if office.can(inbound.address.channel).attests:
         contacts.verify(turn.tx, turn.now, identity.id, "platform")
     if author.verified_phone:
         contact_id = contacts.prove(

@@ -53,6 +53,7 @@ class Slack:
     def __init__(self, setup: Setup, *, limiter: Limiter | None = None) -> None:
         self.name = setup.name
         self.caps = Capabilities(
+            attests=True,
             threads=True,
             buttons=True,
             forms=True,

@@ -124,7 +124,8 @@ def _message(us: Us, raw: Raw, payload: Json, event: Json) -> Sequence[Inbound]:
             attachments=tuple(_files(event)),
             private=private,
             mentions=tuple(f"{us.team_id}:{user}" for user in said.mentions),
-            addressed=private or said.to_us or bool(thread),
+            thread_hints=() if private or thread else (f"thread:{ts}",),
+            addressed=private or said.to_us,
         )
     ]
 

@@ -29,6 +29,7 @@ class TelegramChannel(Quiet):
     def __init__(self, setup: Setup, *, sleep: Sleep = asyncio.sleep) -> None:
         self.name = setup.name
         self.caps = Capabilities(
+            attests=True,
             threads=True,
             buttons=True,
             edit=True,
