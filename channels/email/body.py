@@ -136,6 +136,8 @@ def read_tree(raw: bytes, root: Node, defects: list[str]) -> None:
         parts += 1
         if parts > PARTS_LIMIT:
             dropped += 1
+            if dropped >= _STRAY_DELIMITERS:
+                break
             pos = after
             continue
         parent = stack[depth][0]

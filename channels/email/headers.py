@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
 
@@ -112,8 +112,7 @@ def words(text: str) -> str:
             out.append(_clean(charsets.decode(b"".join(run), label)[0]))
             run.clear()
 
-    while (found := _find_word(text, pos)) is not None:
-        start, end, charset, kind, body = found
+    for start, end, charset, kind, body in _find_words(text):
         gap = text[pos:start]
         charset = charset.split("*")[0]
         if not (run and _GAP.match(gap)):
@@ -129,23 +128,27 @@ def words(text: str) -> str:
     return "".join(out)
 
 
-def _find_word(text: str, pos: int) -> tuple[int, int, str, str, str] | None:
-    """Find the next encoded word: start, end, charset, kind and body; a missing `?=` ends at a space."""
+def _find_words(text: str) -> Iterator[tuple[int, int, str, str, str]]:
+    """Find encoded words: start, end, charset, kind and body; a missing `?=` ends at a space."""
+    pos, close = 0, -2
     while (at := text.find("=?", pos)) >= 0:
         if not (found := _WORD.match(text, at)):
             pos = at + 2
             continue
         start = found.end()
-        close = text.find("?=", start)
+        if close != -1 and close < start:
+            close = text.find("?=", start)
         following = text.find("=?", start, close) if close >= 0 else text.find("=?", start)
         if following >= 0 and _WORD.match(text, following):
-            return at, following, found[1], found[2], text[start:following].rstrip("? ")
-        if close >= 0:
-            return at, close + 2, found[1], found[2], text[start:close]
-        space = text.find(" ", start)
-        end = space if space >= 0 else len(text)
-        return at, end, found[1], found[2], text[start:end].rstrip("?")
-    return None
+            pos = following
+            yield at, pos, found[1], found[2], text[start:following].rstrip("? ")
+        elif close >= 0:
+            pos = close + 2
+            yield at, pos, found[1], found[2], text[start:close]
+        else:
+            space = text.find(" ", start)
+            pos = space if space >= 0 else len(text)
+            yield at, pos, found[1], found[2], text[start:pos].rstrip("?")
 
 
 def _clean(text: str) -> str:
@@ -185,15 +188,15 @@ def _quartets(data: bytes) -> bytes:
 
 # -- addresses ------------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(
-    r'"(?P<quoted>(?:[^"\\]|\\.)*+)"'
-    r"|(?P<word>=\?[^?\s]{1,60}\?\s{0,2}[bBqQ]\?[^?]*+\?=)"
+_TOKENS = (
+    r"(?P<word>=\?[^?\s]{1,60}\?\s{0,2}[bBqQ]\?[^?]*+\?=)"
     r"|(?P<mark>[<>,;:()])"
     r"|(?P<atom>[^\s\"<>,;:()]+)"
     r"|(?P<space>\s+)"
-    r"|(?P<stray>.)",
-    re.S,
+    r"|(?P<stray>.)"
 )
+_TOKEN = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*+)"|' + _TOKENS, re.S)
+_TOKEN_UNQUOTED = re.compile(r"(?P<quoted>(?!))|" + _TOKENS, re.S)  # after a quote that never ends
 _BARE = re.compile(r"[^\s@<>\"(),;:]+@[^\s@<>\"(),;:]+")
 
 
@@ -241,7 +244,7 @@ def _address_list(text: str, out: list[Mailbox]) -> None:
             out.append(Mailbox(name, address))
         phrase, comments, angle, address, quoted = [], [], None, "", False
 
-    for found in _TOKEN.finditer(text):
+    for found in _tokens(text):
         kind, piece = found.lastgroup, found[0]
         if depth:
             if piece == "(":
@@ -264,9 +267,7 @@ def _address_list(text: str, out: list[Mailbox]) -> None:
                     if not address:
                         angle = None
                         address = ""
-                elif (
-                    piece in ",;" and not any("@" in a for a in angle) and "@" not in "".join(angle)
-                ) or piece in ":":
+                elif piece == ":" or (len(angle) < 30 and "@" not in "".join(angle)):
                     angle.append(piece)
                 elif piece in ",;":
                     done()
@@ -310,6 +311,16 @@ def _address_list(text: str, out: list[Mailbox]) -> None:
         else:
             phrase.append(piece)
     done()
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """Tokenize; once a quote is found to be unclosed, quotes are ordinary characters (and time is linear)."""
+    pos, pattern = 0, _TOKEN
+    while found := pattern.match(text, pos):
+        if found.lastgroup == "stray" and found[0] == '"':
+            pattern = _TOKEN_UNQUOTED
+        pos = found.end()
+        yield found
 
 
 def _needs_quotes(text: str) -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from channels.email.lines import Line
+from channels.email.lines import LINES_LIMIT, Line
 from channels.email.reply_html import Role, role_of
 
 HTML_LIMIT = 2_000_000  # characters that are read
-TOKENS_LIMIT = 400_000
+TOKENS_LIMIT = 200_000  # tags; what follows is stripped without being understood
+_BROKEN_LIMIT = 50  # tags with an unclosed quote that are searched far for their end
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,60})((?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+)>")
 _ATTRIBUTE = re.compile(
     r"([a-zA-Z_:][-\w:.]{0,60})\s{0,20}(?:=\s{0,20}(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++)))?"
 )
+_ANY_TAG = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"[ \t\r\n\f\u200b]+")
 _VOID = frozenset(
     [
@@ -165,7 +167,7 @@ class _Reader:
     # -- reading ----------------------------------------------------------------------------------------
 
     def read(self, html: str) -> None:
-        pos, end, tokens = 0, len(html), 0
+        pos, end, tokens, broken = 0, len(html), 0, 0
         while pos < end:
             start = html.find("<", pos)
             if start < 0:
@@ -174,10 +176,13 @@ class _Reader:
             if start > pos:
                 self.text(html[pos:start])
             tokens += 1
-            if tokens > TOKENS_LIMIT:
+            if tokens > TOKENS_LIMIT or len(self.lines) > LINES_LIMIT:
+                self.line_end()
+                self.text(_ANY_TAG.sub(" ", html[start:]))
                 return
-            found = _TAG.match(html, start, min(end, start + 100_000))
+            found = _TAG.match(html, start, min(end, start + (100_000 if broken < _BROKEN_LIMIT else 300)))
             if found is None:
+                broken += 1
                 pos = self.odd(html, start)
                 continue
             pos = found.end()
@@ -435,7 +440,7 @@ class _Reader:
         href = entry.href
         if not href or entry.start > len(self.buffer):
             return
-        label = "".join(self.buffer[entry.start :]).strip(" |")
+        label = "".join(self.buffer[entry.start : entry.start + 100]).strip(" |")
         low = href.lower()
         if low.startswith("mailto:"):
             address = href[7:].split("?")[0]

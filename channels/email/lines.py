@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LINES_LIMIT = 12_000  # that the scanner looks at; what follows is taken or left as one piece
+
 
 @dataclass(slots=True)
 class Line:
@@ -25,7 +27,9 @@ class Line:
 def from_text(text: str) -> list[Line]:
     """Split plain text into lines and take the quote marks off."""
     out: list[Line] = []
-    for raw in text.split("\n"):
+    pieces = text.split("\n", LINES_LIMIT)
+    rest = pieces.pop() if len(pieces) > LINES_LIMIT else ""
+    for raw in pieces:
         line = raw.rstrip()
         head = line.lstrip()
         if head[:1] in (">", "＞") and len(line) - len(head) <= 4 and not _is_decoration(head):
@@ -39,6 +43,8 @@ def from_text(text: str) -> list[Line]:
             out.append(Line(head[at:], depth, raw=line))
         else:
             out.append(Line(line, raw=line))
+    if rest:
+        out.append(Line(rest, int(rest.lstrip()[:1] == ">"), raw=rest))
     return out
 
 

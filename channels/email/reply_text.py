@@ -16,7 +16,7 @@ from channels.email.lines import Line, to_text
 from channels.email.mail import Mailbox
 
 _WINDOW = 400  # characters of a line that are looked at
-_DECORATION = re.compile(r"^[\s\-_=*~—–─━<>#·.|]+|[\s\-_=*~—–─━<>#·.|]+$")
+_DECORATION = " \t\xa0\u3000-_=*~—–─━<>#·.|"
 _RULER = re.compile(r"^\s?[-_=—–─━*]{5,}\s*$")
 _ADDRESS = re.compile(r"[^\s@<>\"'()\[\]]+@[^\s@<>\"'()\[\]]+\.?\w")
 _AT_END = re.compile(r"[>)\]\"*]\s*[:：]\s*[*_]*$")
@@ -36,6 +36,19 @@ class _Block:
     kind: str  # attribution, header, separator, above
     forward: bool = False
     keep: str = ""  # words of the answer that share its first line
+
+
+class _Budget:
+    """How many windows may still be tried as an attribution: no real mail needs thousands."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 3_000
+
+    def spend(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
 
 
 @dataclass(slots=True)
@@ -74,7 +87,7 @@ def _html_is_better(plain: _Result, rich: _Result) -> bool:
         return True
     size, rich_size = _weight(plain.reply), _weight(rich.reply)
     if rich.found and not plain.found:
-        return 0 < rich_size < size or rich_size > 0 and size == 0
+        return 0 < rich_size < size or (rich_size > 0 and size == 0)
     if not rich_size:
         return False
     if rich.found and plain.found:
@@ -105,15 +118,18 @@ def _names(sender: Mailbox | None) -> set[str]:
 # -- the scan -------------------------------------------------------------------------------------------
 
 
-def _scan(lines: list[Line], people: set[str], ours: Sequence[str], forward_subject: bool) -> _Result:
+def _scan(
+    lines: list[Line], people: set[str], ours: Sequence[str], forward_subject: bool, level: int = 0
+) -> _Result:
     lines = _mend(lines)
     if ours:
         _align(lines, ours)
     names = set(people)
+    budget = _Budget()
     kept: list[list[Line]] = [[]]
     quoted: list[Line] = []
     found = False
-    weak = _weak_groups(lines)
+    weak = _weak_groups(lines, budget)
     i, n = 0, len(lines)
     has_above = False
     held_forward = False
@@ -132,7 +148,7 @@ def _scan(lines: list[Line], people: set[str], ours: Sequence[str], forward_subj
             found = True
             i += 1
             continue
-        block = _block_at(lines, i)
+        block = _block_at(lines, i, budget)
         if block is None and line.mark in ("cut", "boxed") and line.text:
             block = _Block(i, "markup", _is_forward_text(lines, i))
         if block is None:
@@ -176,7 +192,10 @@ def _scan(lines: list[Line], people: set[str], ours: Sequence[str], forward_subj
             break
         i = end
         has_above = False
-        rest = _scan(lines[end:], names, (), False)
+        if level >= 3:
+            kept[-1].extend(Line(x.text, 0, "kept", raw=x.raw) for x in lines[end:])
+            break
+        rest = _scan(lines[end:], names, (), False, level + 1)
         if any(x.text.strip() for x in rest.reply):
             kept[-1].extend(rest.reply)
             quoted.extend(rest.quoted)
@@ -269,9 +288,7 @@ def _mend(lines: list[Line]) -> list[Line]:
         if not before.depth or not after.depth:
             continue
         text = line.text.strip()
-        if _URL_LINE.match(text[:2_000]) or (_OPEN_URL.search(before.text[-300:]) and text[-1:] in ")>]"):
-            out[i] = Line(line.text, before.depth, raw=line.raw)
-        elif (
+        if _URL_LINE.match(text[:2_000]) or (_OPEN_URL.search(before.text[-300:]) and text[-1:] in ")>]") or (
             len(before.raw) >= 66
             and before.text[-1:] not in ".?!:;。？！"
             and text[:1].islower()
@@ -282,7 +299,7 @@ def _mend(lines: list[Line]) -> list[Line]:
     return out
 
 
-def _weak_groups(lines: list[Line]) -> set[int]:
+def _weak_groups(lines: list[Line], budget: _Budget) -> set[int]:
     """Blockquotes nobody introduced may be the writer's own: keep them when a real quote exists.
 
     Only lines marked "weak" by the HTML reader are in question. Gives the lines to be kept.
@@ -300,7 +317,7 @@ def _weak_groups(lines: list[Line]) -> set[int]:
         while i < n and (lines[i].depth or (not lines[i].text and i + 1 < n and lines[i + 1].depth)):
             i += 1
         weak = all(x.mark in ("weak", "own") for x in lines[start:i] if x.text and x.depth)
-        if weak and not _introduced(lines, start):
+        if weak and not _introduced(lines, start, budget):
             groups.append((start, i))
         else:
             strong = True
@@ -313,19 +330,19 @@ def _weak_groups(lines: list[Line]) -> set[int]:
     return {k for a, b in groups for k in range(a, b)}
 
 
-def _introduced(lines: list[Line], start: int) -> bool:
+def _introduced(lines: list[Line], start: int, budget: _Budget) -> bool:
     """Whether an attribution or a separator stands directly above or at the top of a quote."""
     k = start - 1
     while k >= 0 and not lines[k].text.strip():
         k -= 1
     if k >= 0:
         for top in range(max(0, k - 3), k + 1):
-            block = _block_at(lines, top)
+            block = _block_at(lines, top, budget)
             if block is not None and block.end > k:
                 return True
     inner = [Line(x.text, 0) for x in lines[start : start + 8]]
     at = _next_text(inner, 0)
-    return at < len(inner) and _block_at(inner, at) is not None
+    return at < len(inner) and _block_at(inner, at, budget) is not None
 
 
 def _is_forward_text(lines: list[Line], i: int) -> bool:
@@ -355,11 +372,11 @@ def _people_in(text: str) -> set[str]:
 # -- blocks ---------------------------------------------------------------------------------------------
 
 
-def _block_at(lines: list[Line], i: int) -> _Block | None:
+def _block_at(lines: list[Line], i: int, budget: _Budget) -> _Block | None:
     """Recognise what begins at a line: a separator, a header block, an attribution, a reply marker."""
     text = lines[i].text[:_WINDOW]
     if not text.strip():
-        return _ruled_block(lines, i) if lines[i].mark == "rule" else None
+        return _ruled_block(lines, i, budget) if lines[i].mark == "rule" else None
     if "\u3000" in text or "\xa0" in text:
         text = text.replace("\u3000", " ").replace("\xa0", " ")
     kind = _separator(text)
@@ -376,14 +393,14 @@ def _block_at(lines: list[Line], i: int) -> _Block | None:
         if nxt - i <= 4 and (header := _header_block(lines, nxt)):
             return _Block(header, "header")
         if nxt - i <= 2 and nxt < len(lines) and _separator(lines[nxt].text[:_WINDOW]) == "forward":
-            return _block_at(lines, nxt)
+            return _block_at(lines, nxt, budget)
         return None
     header = _header_block(lines, i)
     if header:
         return _Block(header, "header")
     if (
-        len(text) < 250
-        and "line" in text.lower()
+        (len(text) < 250
+        and "line" in text.lower())
         or "行" in text
         or "线" in text
         or "줄" in text
@@ -392,13 +409,13 @@ def _block_at(lines: list[Line], i: int) -> _Block | None:
     ):
         if quote_words.ABOVE.search(text):
             return _Block(i + 1, "above")
-    return _attribution(lines, i)
+    return _attribution(lines, i, budget)
 
 
 def _separator(text: str) -> str:
     """Tell `-----Original Message-----` in any language: "original", "forward", "bare" or ""."""
     text = text[:200]
-    core = _DECORATION.sub("", text).strip(" :：*").lower()
+    core = text.strip(_DECORATION).strip(" :：*").lower()
     if not core or len(core) > 60:
         return ""
     core = re.sub(r"\s+", " ", core)
@@ -535,7 +552,7 @@ def _inline_labels(text: str) -> set[str]:
     return out
 
 
-def _ruled_block(lines: list[Line], i: int) -> _Block | None:
+def _ruled_block(lines: list[Line], i: int, budget: _Budget) -> _Block | None:
     """Below a rule, `Label: value` lines in a language we have no table for are a header block too."""
     nxt = _next_text(lines, i)
     while nxt < len(lines) and lines[nxt].mark == "rule" and not lines[nxt].text:
@@ -547,7 +564,7 @@ def _ruled_block(lines: list[Line], i: int) -> _Block | None:
         return _Block(header, "header")
     if (kind := _separator(lines[nxt].text[:_WINDOW])) in ("original", "forward"):
         return _Block(nxt + 1, "separator", kind == "forward")
-    block = _attribution(lines, nxt)
+    block = _attribution(lines, nxt, budget)
     if block is not None:
         return block
     shaped = 0
@@ -563,7 +580,7 @@ def _ruled_block(lines: list[Line], i: int) -> _Block | None:
     return None
 
 
-def _attribution(lines: list[Line], i: int) -> _Block | None:
+def _attribution(lines: list[Line], i: int, budget: _Budget) -> _Block | None:
     """Recognise `On <date>, <who> wrote:` in one to five lines, in the languages of the tables."""
     n = len(lines)
     first = lines[i].text[:_WINDOW].replace("\u3000", " ").strip()
@@ -588,9 +605,13 @@ def _attribution(lines: list[Line], i: int) -> _Block | None:
         pieces.append(text)
         joined = " ".join(pieces)[-700:]
         if _could_end(text):
+            if not budget.spend():
+                return None
             block = _accept(lines, i, j, joined, starts)
             if block is not None:
                 return block
+            if text.endswith((":", "：")):
+                break
         if j > i and _closed_sentence(text):
             break
         if not starts and j == i and not ("@" in text or "<" in text or len(text) < 60):
@@ -615,7 +636,7 @@ def _accept(lines: list[Line], i: int, j: int, joined: str, starts: bool) -> _Bl
     bare = joined.strip()
     colon = bare.rstrip(" *_-").endswith((":", "："))
     verb_last = quote_words.WROTE_LAST.search(bare[-80:]) is not None
-    framed = re.match(r"^[-_]{2,}", bare) is not None and re.search(r"[-_]{2,}\s*$", bare) is not None
+    framed = bare.startswith(("--", "__")) and bare.endswith(("--", "__"))
     address = "@" in bare
     date = quote_words.DATE.search(bare)
     time = quote_words.TIME.search(bare) is not None
@@ -626,13 +647,7 @@ def _accept(lines: list[Line], i: int, j: int, joined: str, starts: bool) -> _Bl
     single = i == j
     ok = False
     if verb_last and (colon or framed or quote_next):
-        if address and (starts or begin or single or bare.lstrip("\"'“*- ")[:1].isupper() or quote_next):
-            ok = True
-        elif date is not None and (time or quote_next) and (starts or begin or single):
-            ok = True
-        elif (framed or quote_next) and len(bare) < 120 and single:
-            ok = True
-        elif date is not None and quote_words.WROTE_STRONG.search(bare):
+        if (address and (starts or begin or single or bare.lstrip("\"'“*- ")[:1].isupper() or quote_next)) or (date is not None and (time or quote_next) and (starts or begin or single)) or ((framed or quote_next) and len(bare) < 120 and single) or (date is not None and quote_words.WROTE_STRONG.search(bare)):
             ok = True
     if not ok and colon and quote_words.WROTE_INSIDE.search(bare) and (starts or begin):
         ok = (

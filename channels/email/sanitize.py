@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DEPTH_LIMIT = 400  # html5ever is quadratic in nesting; deeper documents are shown as text
 SIZE_LIMIT = 1_000_000
+ENTITIES_LIMIT = 50_000  # 1,000,000 ampersands cost html5ever eight seconds
 _TAGS = set(
     [
         "a",
@@ -136,7 +137,7 @@ def clean(document: str, *, nesting: int, text: str = "") -> str:
     """Sanitise an HTML body; one that is too deep or too long is given as escaped text instead."""
     if not document.strip():
         return ""
-    if nesting > DEPTH_LIMIT or len(document) > SIZE_LIMIT:
+    if nesting > DEPTH_LIMIT or len(document) > SIZE_LIMIT or document.count("&") > ENTITIES_LIMIT:
         return f"<pre>{html.escape(text, quote=False)}</pre>"
     return _cleaner().clean(document).strip()
 

@@ -228,7 +228,7 @@ def _cut_delimited(out: list[str], first: bool) -> None:
             tiny = len(tail) <= 3 and all(_is_tiny(x) for x in tail)
             sign = bool(_STRONG.match(tail[0].strip()))
             closes = not tail[-1].strip().strip("-_=*~#─━―－＿＝＊+・･")  # a signature in a frame
-            if prose <= 1 and (contact >= 1 and len(tail) >= 2 or tiny or sign or (closes and not prose)):
+            if prose <= 1 and ((contact >= 1 and len(tail) >= 2) or tiny or sign or (closes and not prose)):
                 del out[at:]
                 return
 
