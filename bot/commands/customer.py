@@ -9,6 +9,7 @@ from bot import i18n
 from bot.commands import Ask, command
 from bot.i18n import UserError, say
 from bot.office import Turn
+from bot.service import card
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table
 from crm_store import contacts, sales, tickets
 from crm_store import profile as profiles
@@ -73,7 +74,7 @@ def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
     pairs.append((say("profile.last_contact", lang), moment(turn, contacted.last_at, lang)))
     pairs.append((say("profile.rating", lang), _rating(contacted, lang)))
     blocks: list[Block] = [
-        Heading(say("profile.title", lang, name=row.name or say("card.unnamed", lang))),
+        Heading(say("profile.title", lang, name=card.called(turn, contact_id) or say("card.unnamed", lang))),
         Fields(tuple(pairs)),
     ]
     if recent:

@@ -22,25 +22,31 @@ KNOWN_WARNINGS = {
 
 def recipients(turn: Turn, conversation: Any) -> str:
     """Who will receive a reply, in words: shown before anything is sent."""
-    contact = contacts.get(turn.tx, conversation.contact_id)
+    name = called(turn, conversation.contact_id)
     cc = [p.user_id for p in conversations.participants(turn.tx, conversation.id)]
-    name = contact.name if contact else ""
     if turn.office.can(conversation.channel).subject_threads:
         first = f"{name} <{conversation.room_id}>" if name else conversation.room_id
         return ", ".join([first, *cc])
     return f"{name or say('card.unnamed', turn.office.staff_language)} ({conversation.channel})"
 
 
+def called(turn: Turn, contact_id: int) -> str:
+    """What to call a contact: their name, else a handle of theirs, else nothing."""
+    row = contacts.get(turn.tx, contact_id)
+    if row is None or row.name:
+        return row.name if row is not None else ""
+    return next((i.handle for i in contacts.identities(turn.tx, contact_id) if i.handle), "")
+
+
 def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str, ...] = ()) -> Reply:
     """The ticket's card, in the staff's language."""
     lang = turn.office.staff_language
     conversation = conversations.get(turn.tx, ticket.conversation_id)
-    contact = contacts.get(turn.tx, ticket.contact_id)
     assignee = people.get(turn.tx, ticket.assignee_id) if ticket.assignee_id else None
     if not first_words:
         first_words = _first_words(turn, ticket)
     pairs = [
-        (say("card.customer", lang), (contact.name if contact else "") or say("card.unnamed", lang)),
+        (say("card.customer", lang), called(turn, ticket.contact_id) or say("card.unnamed", lang)),
         (say("card.channel", lang), ticket.channel),
         (say("card.status", lang), say(f"status.{ticket.status}", lang)),
         (say("card.assignee", lang), assignee.name if assignee else say("card.nobody", lang)),
