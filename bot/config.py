@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from bot import i18n
 from bot.answers import decide
 from channels.settings import ChannelSettings
+from crm_store.hours import BusinessHours
 
 KINDS = ("telegram", "slack", "email", "web", "console")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # of a channel: it stands in URLs
 
 
 class Problem(Exception):
@@ -37,11 +42,27 @@ class HttpSettings(_Table):
     public_url: str = ""
     metrics: bool = True
 
+    @field_validator("public_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+            raise ValueError("must begin with https:// or http://")
+        return value
+
 
 class AnswerSettings(decide.AnswerSettings):
     """When the bot answers by itself."""
 
     enabled: bool = True
+
+    @field_validator("order_pattern")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return value
 
 
 class DeskSettings(_Table):
@@ -49,8 +70,10 @@ class DeskSettings(_Table):
     languages: tuple[str, ...] = ("en", "zh")
     business_hours: str = "Mon-Fri 09:00-18:00"
     timezone: str = "UTC"
-    currency: str = "EUR"
-    country: str = ""  # two letters: how phone numbers without a country are read
+    currency: str = Field(default="EUR", pattern=r"^[A-Za-z]{3}$")
+    country: str = Field(
+        default="", pattern=r"^([A-Za-z]{2})?$"
+    )  # two letters: how phone numbers without a country are read
     secret: str = ""  # signs links and reply addresses; empty: generated and kept in the store
     ask_rating: bool = True
 
@@ -60,7 +83,16 @@ class DeskSettings(_Table):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not a time zone") from error
+            raise ValueError(f"{value!r} is not a time zone such as Europe/London") from error
+        return value
+
+    @field_validator("business_hours")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        try:
+            BusinessHours.parse(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not like Mon-Fri 09:00-18:00") from error
         return value
 
     @field_validator("languages")
@@ -68,6 +100,9 @@ class DeskSettings(_Table):
     def _languages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one language")
+        for code in value:
+            if code not in i18n.languages():
+                raise ValueError(f"there are no words for {code!r}, only for {', '.join(i18n.languages())}")
         return value
 
 
@@ -122,8 +157,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         text = path.read_text("utf-8")
     except FileNotFoundError as error:
         raise Problem(f"{path}: no such file; `wellheard init` writes one") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"{path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise Problem(f"{path}: cannot be read: it is not UTF-8") from error
+    except OSError as error:
+        raise Problem(f"{path}: cannot be read: {error.strerror}") from error
     return parse(text, path=path, environ=environ)
 
 
@@ -137,7 +174,7 @@ def parse(
         raise Problem(f"{path}: {error}") from error
     for key in raw:
         if key not in _TABLES and key != "channels":
-            raise Problem(f"{path}: [{key}] is not a known table")
+            raise Problem(f"{path}: {key}: unknown table{_nearest(key, (*_TABLES, 'channels'))}")
     tables = {name: _table(path, name, cls, raw.get(name, {}), environ) for name, cls in _TABLES.items()}
     channels: dict[str, ChannelSettings] = {}
     given = raw.get("channels", {})
@@ -145,6 +182,8 @@ def parse(
         raise Problem(f"{path}: channels must be tables such as [channels.support]")
     for name, settings in given.items():
         where = f"channels.{name}"
+        if not _NAME.fullmatch(name):
+            raise Problem(f"{path}: {where}: a channel's name is made of letters, digits, - and _")
         kind = settings.get("kind") if isinstance(settings, dict) else None
         if kind not in KINDS:
             raise Problem(f"{path}: {where}.kind must be one of {', '.join(KINDS)}")
@@ -159,12 +198,15 @@ def _table(path: Path, where: str, cls: type[Any], given: Any, environ: Mapping[
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join([where, *(str(part) for part in first["loc"])])
-        what = (
-            "unknown key"
-            if first["type"] == "extra_forbidden"
-            else first["msg"].removeprefix("Value error, ")
-        )
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            what = "unknown key" + _nearest(str(first["loc"][-1]), cls.model_fields)
         raise Problem(f"{path}: {key}: {what}") from error
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    best = difflib.get_close_matches(key, list(known), 1)
+    return f"; did you mean {best[0]}?" if best else ""
 
 
 def _resolved(path: Path, where: str, given: Any, environ: Mapping[str, str]) -> dict[str, Any]:
