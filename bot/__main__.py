@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; say in one sentence on stderr what went wrong."""
+    for stream in (sys.stdout, sys.stderr):  # mail may hold what no encoding can write
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     arguments = parser().parse_args(argv)
     arguments.config = getattr(arguments, "config", None)
     from bot.cli import CommandFailed

@@ -12,9 +12,9 @@ from channels.conversation import Inbound
 from crm_store import articles
 
 
-def load_index(tx: Connection) -> ArticleIndex:
-    """Build the index of all articles there are."""
-    return ArticleIndex.build(
+def all_articles(tx: Connection) -> list[Article]:
+    """All articles there are, as the index takes them."""
+    return [
         Article(
             id=row.id,
             key=row.key,
@@ -24,7 +24,12 @@ def load_index(tx: Connection) -> ArticleIndex:
             phrasings=tuple(row.phrasings),
         )
         for row in articles.listing(tx)
-    )
+    ]
+
+
+def load_index(tx: Connection) -> ArticleIndex:
+    """Build the index of all articles there are."""
+    return ArticleIndex.build(all_articles(tx))
 
 
 def decide_for(office: Office, inbound: Inbound) -> Decision | None:

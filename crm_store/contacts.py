@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, update
 
 from crm_store import schema
+from crm_store.db import Conflict
 from crm_store.rows import insert, insert_id
 
 contact = schema.contact
@@ -85,8 +86,8 @@ def meet(
         return known
     contact_id = create(tx, now, name=name, language=language, source=source or space)
     added = add_identity(tx, now, contact_id, space=space, user_id=user_id, name=name, handle=handle)
-    if added is None:  # another process met them at the same moment; PostgreSQL repeats the transaction
-        raise LookupError(space, user_id)
+    if added is None:  # another process met them at the same moment: the transaction is repeated
+        raise Conflict(f"{space} identity")
     return added
 
 

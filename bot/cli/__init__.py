@@ -56,7 +56,9 @@ def _staff(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
     add.add_argument("--lang", default=None, help="the language they are answered in")
     code = verbs.add_parser("code", help="print a one-time code to be sent to the bot", parents=[shared])
     code.add_argument("name")
-    verbs.add_parser("list", help="everybody, with their platform identities", parents=[shared])
+    verbs.add_parser("list", help="everybody, with their platform identities", parents=[shared]).add_argument(
+        "--json", action="store_true"
+    )
     for verb, text in (("disable", "end somebody's access at once"), ("enable", "give it back")):
         verbs.add_parser(verb, help=text, parents=[shared]).add_argument("name")
 
@@ -96,6 +98,11 @@ def _dump(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None
     sub.add_argument("--json", action="store_true")
 
 
+def _train(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("--report", action="store_true", help="held-out accuracy, coverage and error rate")
+    sub.add_argument("--json", action="store_true")
+
+
 def _shelf(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     verbs = sub.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("list", help="what is there, and why", parents=[shared]).add_argument(
@@ -129,5 +136,10 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "email": ("how mail is understood", _email, _late("look", "email")),
     "dump": ("all tickets and messages, what is pending and shelved", _dump, _late("look", "dump")),
     "shelf": ("what could not be processed or delivered", _shelf, _late("look", "shelf")),
+    "train": (
+        "build the answers from the articles, and say how good they are",
+        _train,
+        _late("train", "train"),
+    ),
     "slack-manifest": ("the app manifest to paste into Slack", _nothing, _late("setup", "slack_manifest")),
 }

@@ -50,7 +50,7 @@ hold_s = 4
 en = [
   "As a customer, ask: `How long does delivery take?`",
   "Then ask for a person, and answer in the ticket's thread on the right.",
-  "In the command box on the right, try `/customer Wang` and `/stats week`",
+  "In the command box on the right, try `/customer Hollis` and `/stats week`",
 ]
 zh = [
   "以客户身份提问：`多久能送到？`",
@@ -183,7 +183,7 @@ def _welcome(service: Service, config: Config, codes: Mapping[str, str]) -> str:
         "  Three things to try:",
         "   1. As the customer (left), ask: How long does delivery take?",
         "   2. Ask for a person; answer in the ticket's thread (right). The customer sees it.",
-        "   3. In the command box (right): /customer Wang  and  /stats",
+        "   3. In the command box (right): /customer Hollis  and  /stats week",
         "",
         f"  By mail:  send to {support.address} at {support.smtp_listen}; what we send: {base}/demo/mail",
         f"  Second agent: {base}/staff?code={codes['Tom']}   Customer alone: {base}/chat",

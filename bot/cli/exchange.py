@@ -62,9 +62,11 @@ def import_(arguments: argparse.Namespace) -> int:
         raise CommandFailed(f"{path}: cannot be imported: {error}") from error
     if sys.stderr.isatty():
         print(file=sys.stderr)
+    nothing = not (report.new or report.updated or report.unchanged)
+    code = 1 if nothing and report.rejected else 0
     if arguments.json:
         print_json(asdict(report))
-        return 0
+        return code
     would = "would be " if arguments.dry_run else ""
     print(f"{report.new} {would}new, {report.updated} {would}updated, {report.unchanged} unchanged")
     for rejected in report.rejected[:SHOWN]:
@@ -72,7 +74,7 @@ def import_(arguments: argparse.Namespace) -> int:
     more = len(report.rejected) - SHOWN + report.unreported
     if more > 0:
         print(f"… and {more} more", file=sys.stderr)
-    return 0
+    return code
 
 
 def reason(rejected: Rejected) -> str:

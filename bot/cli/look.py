@@ -93,8 +93,7 @@ def command(arguments: argparse.Namespace) -> int:
         print_json({"text": text, "blocks": json.loads(rich.dump(done.reply))})
     else:
         print(text)
-    refused = any(outcome == "refused" for *_, outcome in done.audits)
-    return 1 if refused else 0
+    return 0 if all(outcome == "ok" for *_, outcome in done.audits) else 1
 
 
 def email(arguments: argparse.Namespace) -> int:
@@ -158,7 +157,10 @@ def shelf(arguments: argparse.Namespace) -> int:
     result = with_store(config, work)
     if not result:
         raise CommandFailed(f"{arguments.id} is not on the shelf")
-    print(result if arguments.verb == "show" else f"{arguments.id}: {arguments.verb} done")
+    if arguments.verb == "show":
+        print(result)
+    else:
+        print(f"{arguments.id}: {arguments.verb} done", file=sys.stderr)
     return 0
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from bot import i18n
 from bot.access import ROLES
 from bot.cli import CommandFailed
-from bot.cli.common import load, with_store
+from bot.cli.common import load, print_json, with_store
 from crm_store import audit, people
 from crm_store.db import Store
 
@@ -19,18 +20,33 @@ from crm_store.db import Store
 def staff(arguments: argparse.Namespace) -> int:
     verb = {"add": _add, "code": _code, "list": _list, "disable": _disable, "enable": _enable}[arguments.verb]
 
-    async def work(store: Store) -> str:
+    async def work(store: Store) -> Any:
         return await store.write(verb, arguments, datetime.now(UTC))
 
-    print(with_store(load(arguments), work))
+    found = with_store(load(arguments), work)
+    if arguments.verb == "list" and arguments.json:
+        print_json(found)
+    elif arguments.verb == "list":
+        for one in found:
+            known = ", ".join(f"{i['channel']} {i['user_id']}" for i in one["identities"]) or "not linked yet"
+            print(f"{one['name']}\t{one['role']}{' (disabled)' if one['disabled'] else ''}\t{known}")
+    elif arguments.verb == "code":
+        print(f"{arguments.name} sends this to the bot in a private message within 24 hours:", file=sys.stderr)
+        print(found)
+    else:
+        print(found, file=sys.stderr)
     return 0
 
 
 def _add(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
     if arguments.role not in ROLES:
         raise CommandFailed(f"there is no role {arguments.role}; roles are {', '.join(ROLES)}")
-    name = arguments.name.strip()
-    if not name or people.by_name(tx, name) is not None:
+    name = " ".join(arguments.name.split())
+    if not name:
+        raise CommandFailed("a name cannot be empty")
+    if arguments.lang is not None and arguments.lang not in i18n.languages():
+        raise CommandFailed(f"there are no words for {arguments.lang!r}, only for {', '.join(i18n.languages())}")
+    if people.by_name(tx, name) is not None:
         raise CommandFailed(f"there is somebody called {name!r} already")
     people.add(tx, now, name, arguments.role, arguments.lang)
     audit.record(tx, now, "cli", "staff_add", name, role=arguments.role)
@@ -43,17 +59,22 @@ def _code(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
         raise CommandFailed(f"{row.name} is disabled")
     code = people.new_code(tx, now, row.id)
     audit.record(tx, now, "cli", "staff_code", row.name)
-    print(f"{row.name} sends this to the bot in a private message within 24 hours:", file=sys.stderr)
     return code
 
 
-def _list(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
-    lines = []
-    for row in people.everyone(tx):
-        known = ", ".join(f"{i.space} {i.user_id}" for i in people.identities(tx, row.id)) or "not linked yet"
-        state = " (disabled)" if row.disabled_at else ""
-        lines.append(f"{row.name}\t{row.role}{state}\t{known}")
-    return "\n".join(lines)
+def _list(tx: Connection, arguments: argparse.Namespace, now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": row.name,
+            "role": row.role,
+            "language": row.language,
+            "disabled": row.disabled_at is not None,
+            "identities": [
+                {"channel": i.space, "user_id": i.user_id} for i in people.identities(tx, row.id)
+            ],
+        }
+        for row in people.everyone(tx)
+    ]
 
 
 def _disable(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:

@@ -9,10 +9,10 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from bot import i18n
 from bot.cli import CommandFailed
 from bot.cli.common import load, service_logs
 from crm_store.db import StoreError
@@ -101,22 +101,27 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def slack_manifest(arguments: argparse.Namespace) -> int:
+    """Print the manifest; what a configuration says (name, language, transport) is followed, none is needed."""
     from bot import commands
 
-    config_path = arguments.config or os.environ.get("WELLHEARD_CONFIG")
-    settings: Mapping[str, object] = {}
-    name, public_url = "Wellheard", ""
-    if config_path or Path("wellheard.toml").exists():
+    name, language, public_url, socket_mode = "Wellheard", "en", "", True
+    if arguments.config or os.environ.get("WELLHEARD_CONFIG") or Path("wellheard.toml").exists():
         config = load(arguments)
         name, public_url = config.desk.name, config.http.public_url
+        language = i18n.pick(*config.desk.languages)
         slack = next((s for s in config.channels.values() if s.kind == "slack"), None)
-        settings = slack.model_dump() if slack else {}
-    module = importlib.import_module("channels.slack.manifest")
-    english = commands.descriptions()["en"]
-    print_json_pretty(module.manifest(english, settings=settings, name=name, public_url=public_url))
-    return 0
-
-
-def print_json_pretty(value: object) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+        socket_mode = slack is None or bool(slack.model_dump()["app_token"])
+        if not socket_mode and not public_url:
+            raise CommandFailed(
+                "without app_token Slack sends its events by HTTP: set http.public_url, or app_token"
+            )
+    manifest = importlib.import_module("channels.slack.manifest").manifest(
+        commands.descriptions(),
+        name=name,
+        language=language,
+        socket_mode=socket_mode,
+        public_url=public_url,
+    )
+    json.dump(manifest, sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
+    return 0

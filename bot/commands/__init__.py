@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+
 from bot import i18n, posting
 from bot.access import EVERYONE, Member
 from bot.i18n import UserError, say
@@ -22,7 +25,9 @@ from bot.office import Turn
 from channels.conversation import Inbound, Kind
 from channels.rich import Reply
 from crm_store import audit
+from crm_store.db import Conflict, savepoint
 
+log = structlog.get_logger()
 _REGISTRY: dict[str, Command] = {}
 _SPELLING = re.compile(r"^\s*[/!！／]([A-Za-z][\w-]*)(?:\s+(.*))?$", re.DOTALL)
 
@@ -135,19 +140,26 @@ def perform(
     parsed = parse(text) or parse(f"/{text.strip()}")
     lang = turn.language_of(member)
     if parsed is None:
-        return Performed(Reply.of(say("staff.unknown_command_bare", lang, name=text.strip())))
+        reply = Reply.of(say("staff.unknown_command_bare", lang, name=text.strip()[:40]))
+        return Performed(reply, (("command", "", "unknown"),))
     name, args = parsed
     found = everything().get(name)
     if found is None:
-        return Performed(Reply.of(_unknown(name, lang)))
+        return Performed(Reply.of(_unknown(name, lang)), (("command", name[:40], "unknown"),))
     if member.role not in found.roles:
         refusal = Reply.of(say("staff.refused", lang, role=say(f"role.{member.role}", lang), name=name))
         return Performed(refusal, (("command", name, "refused"),))
     ask = Ask(turn, member, args, lang, ticket, inbound)
     try:
-        reply = found.run(ask)
+        with savepoint(turn.tx):
+            reply = found.run(ask)
     except UserError as error:
-        reply = Reply.of(say(error.key, lang, **error.values))
+        return Performed(Reply.of(say(error.key, lang, **error.values)), (("command", name, "failed"),))
+    except (DBAPIError, Conflict):  # the store's business: it repeats the transaction
+        raise
+    except Exception:
+        log.exception("command_failed", command=name, staff=member.id)
+        return Performed(Reply.of(say("staff.failed", lang)), (("command", name, "error"),))
     shown = tuple(("profile", object, "ok") for object in ask.read_of)
     return Performed(reply, (("command", name, "ok"), *shown))
 
