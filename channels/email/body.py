@@ -235,7 +235,9 @@ def _is_plain_text(data: bytes) -> bool:
         return False
     foreign = len(_NOT_BASE64.findall(sample))
     spaces = sample.count(b" ")
-    return foreign > 0.04 * len(sample) or (spaces > 0.08 * len(sample) and foreign > 0)
+    if foreign > 0.3 * len(sample):
+        return True
+    return spaces > 0.02 * len(sample) and foreign > 0.01 * len(sample)
 
 
 def _glued_footer(data: bytes) -> bytes:

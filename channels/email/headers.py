@@ -233,7 +233,7 @@ def _address_list(text: str, out: list[Mailbox]) -> None:
             elif bare and name.strip("'\" ") == bare[0]:
                 address, name = bare[0], ""
             elif "@" in name and not quoted:
-                address, name = name.replace(" ", ""), ""
+                address, name = name if name.startswith('"') else name.replace(" ", ""), ""
         elif not address and quoted and len(phrase) == 0:
             pass
         if not name.strip() and comments:
@@ -267,7 +267,7 @@ def _address_list(text: str, out: list[Mailbox]) -> None:
                     if not address:
                         angle = None
                         address = ""
-                elif piece == ":" or (len(angle) < 30 and "@" not in "".join(angle)):
+                elif piece == ":" or (len(angle) < 30 and _before_address("".join(angle))):
                     angle.append(piece)
                 elif piece in ",;":
                     done()
@@ -321,6 +321,11 @@ def _tokens(text: str) -> Iterator[re.Match[str]]:
             pattern = _TOKEN_UNQUOTED
         pos = found.end()
         yield found
+
+
+def _before_address(text: str) -> bool:
+    """Whether `<` was followed by no address yet: nothing, or a route (`@relay,@relay:`)."""
+    return "@" not in text or (text.startswith("@") and ":" not in text)
 
 
 def _needs_quotes(text: str) -> bool:

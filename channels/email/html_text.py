@@ -360,7 +360,7 @@ class _Reader:
             self.line_end()
             self.want_blank = False
             if "b5c4df" in values.get("color", "").lower() and values.get("align", "") == "left":
-                self.lines.append(Line("-- ", self.depth, "sig"))
+                self.lines.append(Line("-- ", self.depth))  # Foxmail's signature line
             else:
                 self.rule("cut" if role_of(tag, values) is Role.CUT else "")
         elif tag == "img":

@@ -67,7 +67,7 @@ orijinal ileti|orijinal mesaj|özgün ileti|asıl mesaj|özgün mesaj|eredeti ü
 αρχικό μήνυμα|thư gốc|tin nhắn gốc|pesan asli|originalna poruka|izvorna poruka|izvirno sporočilo
 оригинално съобщение|originaal kiri|missatge original
 原始邮件|原始郵件|邮件原件|原邮件|原始信件|原郵件|原始消息|原始訊息|回复的原邮件|回复的邮件|回复邮件|原文|来信原文
-原件|源邮件|历史邮件|original message from|元のメッセージ|元のメール|オリジナルメッセージ|オリジナル メッセージ|引用元メッセージ
+原件|邮件原文|郵件原文|源邮件|历史邮件|original message from|元のメッセージ|元のメール|オリジナルメッセージ|オリジナル メッセージ|引用元メッセージ
 元メール|원본 메시지|원본메시지|원본 메일|원본메일|원래 메시지|원래메시지|기존 메일|original 메시지|원문
 """
 _FORWARD = """
@@ -143,7 +143,7 @@ STARTER = re.compile(
 )
 INSIDE_START = re.compile(
     r"(?:\b(?:On|At)\s+(?=(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|\d)"
-    r"[^:]{0,40}\d)|\b(?:Le|Am|El|Il|Em|Op|Den)\s+(?=(?:[^\W\d]{2,10}\.?,?\s)?\d{1,2}[ ./-])|(?:在|于|於)\s*(?=\d{4}[-/.年]))"
+    r"[^:]{0,40}\d)|\b(?:Le|Am|El|Il|Em|Op|Den)\s+(?=(?:[^\W\d]{2,10}\.?,?\s)?\d{1,2}[ ./-])|在\s*(?=\d{4}[-/.年]))"
 )
 DATE = re.compile(
     r"\d{4}\s?[-/.年]\s?\d{1,2}\s?[-/.月]\s?\d{1,2}|\d{1,2}[./-]\s?\d{1,2}[./-]\s?\d{2,4}|\b(?:19|20)\d\d\b|\d{4}년|\d{1,2}월\s?\d{1,2}일"

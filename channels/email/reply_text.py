@@ -20,6 +20,11 @@ _DECORATION = " \t\xa0\u3000-_=*~—–─━<>#·.|"
 _RULER = re.compile(r"^\s?[-_=—–─━*]{5,}\s*$")
 _ADDRESS = re.compile(r"[^\s@<>\"'()\[\]]+@[^\s@<>\"'()\[\]]+\.?\w")
 _AT_END = re.compile(r"[>)\]\"*]\s*[:：]\s*[*_]*$")
+_WROTE_AFTER = re.compile(  # `Name <address> escreveu (date):`
+    r"[>)]\s*,?\s*(?:schrieb|schreef|skrev|escribió|escreveu|kirjoitti|wrote|a\s+écrit|ha\s+scritto|napisał(?:\(a\)|a)?"
+    r"|napsal(?:\(a\)|a)?|написал\(?а?\)?|пишет|пише|írta|ezt\s+írta|yazdı|έγραψε|a\s+scris|đã\s+viết)\b",
+    re.I,
+)
 _ONLY_WROTE = re.compile(r"^\w{1,20}(?:\s\w{1,20}){0,2}\s?[:：]$")
 _URL_LINE = re.compile(r"^\s*[(<\[]?\s*(?:https?://|www\.)\S+\s*[)>\]]?\s*>?\s*$")
 _OPEN_URL = re.compile(r"(?:[(<\[]|https?:)[^)>\]\s]*$")
@@ -288,12 +293,16 @@ def _mend(lines: list[Line]) -> list[Line]:
         if not before.depth or not after.depth:
             continue
         text = line.text.strip()
-        if _URL_LINE.match(text[:2_000]) or (_OPEN_URL.search(before.text[-300:]) and text[-1:] in ")>]") or (
-            len(before.raw) >= 66
-            and before.text[-1:] not in ".?!:;。？！"
-            and text[:1].islower()
-            and len(text) <= 40
-            and after.depth == before.depth
+        if (
+            _URL_LINE.match(text[:2_000])
+            or (_OPEN_URL.search(before.text[-300:]) and text[-1:] in ")>]")
+            or (
+                len(before.raw) >= 66
+                and before.text[-1:] not in ".?!:;。？！"
+                and text[:1].islower()
+                and len(text) <= 40
+                and after.depth == before.depth
+            )
         ):
             out[i] = Line(line.text, before.depth, raw=line.raw)
     return out
@@ -399,8 +408,7 @@ def _block_at(lines: list[Line], i: int, budget: _Budget) -> _Block | None:
     if header:
         return _Block(header, "header")
     if (
-        (len(text) < 250
-        and "line" in text.lower())
+        (len(text) < 250 and "line" in text.lower())
         or "行" in text
         or "线" in text
         or "줄" in text
@@ -598,9 +606,10 @@ def _attribution(lines: list[Line], i: int, budget: _Budget) -> _Block | None:
                 break
             continue
         if j > i and not starts:
-            if quote_words.STARTER.match(text.lstrip("-_*([ ")):
+            torn = pieces and pieces[-1].endswith("<")  # a name, then its address on the next line
+            if not torn and quote_words.STARTER.match(text.lstrip("-_*([ ")):
                 break
-            if _could_end(text) and _accept(lines, j, j, text, False) is not None:
+            if not torn and _could_end(text) and _accept(lines, j, j, text, False) is not None:
                 break
         pieces.append(text)
         joined = " ".join(pieces)[-700:]
@@ -647,7 +656,12 @@ def _accept(lines: list[Line], i: int, j: int, joined: str, starts: bool) -> _Bl
     single = i == j
     ok = False
     if verb_last and (colon or framed or quote_next):
-        if (address and (starts or begin or single or bare.lstrip("\"'“*- ")[:1].isupper() or quote_next)) or (date is not None and (time or quote_next) and (starts or begin or single)) or ((framed or quote_next) and len(bare) < 120 and single) or (date is not None and quote_words.WROTE_STRONG.search(bare)):
+        if (
+            (address and (starts or begin or single or bare.lstrip("\"'“*- ")[:1].isupper() or quote_next))
+            or (date is not None and (time or quote_next) and (starts or begin or single))
+            or ((framed or quote_next) and len(bare) < 120 and single)
+            or (date is not None and quote_words.WROTE_STRONG.search(bare))
+        ):
             ok = True
     if not ok and colon and quote_words.WROTE_INSIDE.search(bare) and (starts or begin):
         ok = (
@@ -655,6 +669,8 @@ def _accept(lines: list[Line], i: int, j: int, joined: str, starts: bool) -> _Bl
             or (date is not None and time)
             or (date is not None and quote_next)
         )
+    if not ok and colon and address and (date is not None or time) and _WROTE_AFTER.search(bare):
+        ok = True
     if not ok and colon and address and date is not None and begin and _AT_END.search(bare):
         ok = True
     if not ok and colon and address and time and starts and _AT_END.search(bare):

@@ -317,6 +317,10 @@ def _cut_contacts(out: list[str], first: bool) -> None:
     block = [x.strip() for x in out[start:]]
     if start <= _first_text(out) and first:
         return
+    if len(block) == 1 and start > 2 and not out[start - 1].strip() and not out[start - 2].strip():
+        if re.fullmatch(r"<?[\w.+-]{1,64}@[\w.-]{3,80}>?", block[0]):  # Foxmail signs with the bare address
+            del out[start:]
+        return
     if not 2 <= len(block) <= 9 or (start and out[start - 1].strip()):
         return
     contacts = sum(bool(_CONTACT.search(x)) for x in block[1:])
