@@ -43,7 +43,7 @@ class EmailChannel(Quiet):
             where = ".".join(str(part) for part in first["loc"]) or "settings"
             raise ConfigError(f"channels.{setup.name}.{where}: {first['msg']}") from error
         self.name = setup.name
-        self.caps = Capabilities(files_out=True, safe_repeat=True, rating_link=True)
+        self.caps = Capabilities(files_out=True, safe_repeat=True, subject_threads=True, rating_link=True)
         self.decoder = Decoder(setup.name, self.settings.ours, setup.secret)
         self._setup = setup
         self._sender = Sender(self.settings.address, setup.desk_name, setup.secret, self.settings.ours)

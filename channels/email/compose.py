@@ -219,24 +219,25 @@ def _file(filename: str, content_type: str, content: bytes, *, content_id: str =
     if kind.lower().startswith(("multipart/", "message/")):
         kind = "application/octet-stream"  # those must not be base64
     disposition = "inline" if content_id else "attachment"
+    name, encoded = _filename(filename)
     head = [
-        f"Content-Type: {kind}",
-        f"Content-Disposition: {disposition};\r\n {_filename(filename)}",
+        f"Content-Type: {kind};\r\n name={name}",
+        f"Content-Disposition: {disposition};\r\n filename{encoded}",
         "Content-Transfer-Encoding: base64",
         *([f"Content-ID: <{content_id}>"] if content_id else []),
     ]
     return _Part(tuple(head), _base64(content))
 
 
-def _filename(name: str) -> str:
-    """`filename=` for everybody and `filename*=` (RFC 2231) where ASCII is not enough."""
+def _filename(name: str) -> tuple[str, str]:
+    """The name for Content-Type, as old programs read it, and for Content-Disposition by RFC 2231."""
     name = re.sub(r"[/\\:*?\"<>|]", "_", clean(name)).strip(" .") or "file"
     stem, dot, extension = name.rpartition(".")
     name = f"{stem[:60]}.{extension[:12]}" if dot and stem else name[:60]
-    plain = re.sub(r"[^\x20-\x7e]", "_", name)
     if name.isascii():
-        return f'filename="{plain}"'
-    return f"filename=\"{plain}\";\r\n filename*=utf-8''{quote(name.encode(), safe='')}"
+        return f'"{name}"', f'="{name}"'
+    words = "\r\n ".join(_encoded_words(name))
+    return f'"{words}"', f"*=utf-8''{quote(name.encode(), safe='')}"
 
 
 def clean(text: str) -> str:
