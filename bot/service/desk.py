@@ -315,10 +315,8 @@ def _by_hints(turn: Turn, inbound: Inbound) -> Any:
     for hint in inbound.thread_hints:  # weak: they only count for somebody who is in the conversation already
         kind, _, value = hint.partition(":")
         candidate = None
-        if kind == "weakkey":
+        if kind == "weakref":  # the marker in a quoted body: the conversation's key
             candidate = conversations.by_key(turn.tx, value)
-        elif kind == "weakref":
-            candidate = conversations.by_ref(turn.tx, channel, [value])
         elif kind == "subject" and value.isdigit():
             ticket = tickets.by_number(turn.tx, int(value))
             candidate = conversations.get(turn.tx, ticket.conversation_id) if ticket is not None else None
