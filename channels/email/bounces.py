@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from channels.email import body, charsets, headers
+from channels.email import addresses, body, charsets, headers
 from channels.email.body import Node
 from channels.email.mail import Bounce, Mailbox
 
@@ -14,8 +14,10 @@ _CODE = re.compile(r"(?:^|[\s(:<#>'\"-])([45]\d\d)(?=[\s\-:;,>)#'\"])")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})[ \t]{0,5}:[ \t]*(.*)$")
 _ROBOT = re.compile(
-    r"^(?:mailer[-_.]?daemon|postmaster|mail[-_.]?delivery|mail[-_.]?daemon|mdaemon|mailsystem|delivery|bounces?|daemon|"
-    r"microsoftexchange\w*|noreply-bounce|mailadmin|system|admin|root|staff|maildelivery\w*|mail|ibmmail|smtp|amservice|no-reply|noreply)"
+    r"^(?:mailer[-_.]?daemon|postmaster|mail[-_.]?delivery|mail[-_.]?daemon|mdaemon|mailsystem"
+    r"|delivery|bounces?|daemon|"
+    r"microsoftexchange\w*|noreply-bounce|mailadmin|system|admin|root|staff|maildelivery\w*|mail"
+    r"|ibmmail|smtp|amservice|no-reply|noreply)"
     r"(?:[+._-].*)?$",
     re.I,
 )
@@ -23,40 +25,105 @@ _SURE_ROBOT = re.compile(
     r"^(?:mailer[-_.]?daemon|postmaster|mail[-_.]?daemon|mdaemon|microsoftexchange\w*|maildelivery\w*)", re.I
 )
 _SUBJECT = re.compile(
-    r"undeliver|not delivered|delivery (?:status|failure|failed|report|notification|problem|delayed|has failed|error|to the following)|failure notice"
-    r"|returned (?:mail|to sender)|mail (?:delivery|system error|could not|failure|failed)|message (?:delivery|could not be delivered|you sent|status|delayed|undeliverable)|could ?n[o']t (?:be )?(?:deliver|send)"
-    r"|non[- ]?delivery|nondeliverable|delayed mail|warning: (?:message|could not)|permanent (?:error|failure)|unzustellbar|zustellung|nicht zugestellt|unbekannt.{0,20}empfänger"
-    r"|non remis|échec (?:de la )?(?:remise|distribution)|notification d'état|no se (?:pudo|puede|ha podido) entregar|no entregad|error de entrega|mancato recapito|impossibile (?:recapitare|consegnare)|notifica di mancato|não (?:foi )?(?:entregue|entregável)|falha na entrega|devolvid|onbestelbaar|niet (?:bezorgd|afgeleverd)"
-    r"|nie można dostarczyć|niedostarcz|zwrot|не доставлено|недоставлен|не удалось доставить|не может быть доставлено|возвращен|nedoručiteln|kan (?:inte|ikke) leverer|olevererbart|iletilemedi|teslim edilemedi"
-    r"|退信|无法投递|未送达|投递失败|无法送达|未能送达|无法传递|邮件被退回|系统退信|退件|無法傳遞|未傳遞|無法投遞|寄送失敗|配信不能|配信できません|送信できません|エラーメール|未配信|届けられませんでした|발송 실패|전송 실패|반송|배달되지|전달되지|수신 실패|보내지 못",
+    r"undeliver|not delivered|delivery (?:status|failure|failed|report|notification|problem|delayed"
+    r"|has failed|error|to the following)|failure notice"
+    r"|returned (?:mail|to sender)|mail (?:delivery|system error|could not|failure|failed)"
+    r"|message (?:delivery|could not be delivered|you sent|status|delayed|undeliverable)"
+    r"|could ?n[o']t (?:be )?(?:deliver|send)"
+    r"|non[- ]?delivery|nondeliverable|delayed mail|warning: (?:message|could not)|permanent (?:error"
+    r"|failure)|unzustellbar|zustellung|nicht zugestellt|unbekannt.{0,20}empfänger"
+    r"|non remis|échec (?:de la )?(?:remise|distribution)|notification d'état|no se (?:pudo|puede"
+    r"|ha podido) entregar|no entregad|error de entrega|mancato recapito|impossibile (?:recapitare"
+    r"|consegnare)|notifica di mancato|não (?:foi )?(?:entregue|entregável)|falha na entrega|devolvid"
+    r"|onbestelbaar|niet (?:bezorgd|afgeleverd)"
+    r"|nie można dostarczyć|niedostarcz|zwrot|не доставлено|недоставлен|не удалось доставить"
+    r"|не может быть доставлено|возвращен|nedoručiteln|kan (?:inte|ikke) leverer|olevererbart"
+    r"|iletilemedi|teslim edilemedi"
+    r"|退信|无法投递|未送达|投递失败|无法送达|未能送达|无法传递|邮件被退回|系统退信|退件|無法傳遞|未傳遞|無法投遞|寄送失敗|配信不能|配信できません|送信できません|エラーメール"
+    r"|未配信|届けられませんでした|발송 실패|전송 실패|반송|배달되지|전달되지|수신 실패|보내지 못",
     re.I,
 )
 _BODY = re.compile(
-    r"(?:message|mail|e-?mail|delivery|recipient|address)[^\n]{0,90}(?:could not be delivered|couldn't be delivered|not delivered|undeliverable|failed|wasn't delivered|was not delivered|not be delivered|permanent(?:ly)? (?:fatal )?error|undelivered|been rejected|was rejected|returned)"
-    r"|(?:could not|couldn't|unable to|cannot|wasn't able to|not able to|failed to)\s+(?:be\s+)?(?:deliver|send|reach|be delivered)|permanent fatal errors|this is a permanent error|user unknown|unknown user|no such (?:user|mailbox|address|recipient)|mailbox (?:full|unavailable|not found|is full)|delivery attempts?"
+    r"(?:message|mail|e-?mail|delivery|recipient|address)[^\n]{0,90}(?:could not be delivered"
+    r"|couldn't be delivered|not delivered|undeliverable|failed|wasn't delivered|was not delivered"
+    r"|not be delivered|permanent(?:ly)? (?:fatal )?error|undelivered|been rejected|was rejected"
+    r"|returned)"
+    r"|(?:could not|couldn't|unable to|cannot|wasn't able to|not able to"
+    r"|failed to)\s+(?:be\s+)?(?:deliver|send|reach|be delivered)|permanent fatal errors"
+    r"|this is a permanent error|user unknown|unknown user|no such (?:user|mailbox|address|recipient)"
+    r"|mailbox (?:full|unavailable|not found|is full)|delivery attempts?"
     r"|退信|无法投递|无法送达|未能送达|投递失败|退回|不存在|無法|失败|配信でき|届け(?:る|られ)|送信に失敗|전송할 수 없|배달하지 못|전달하지 못|존재하지 않",
     re.I,
 )
 # What the far side said, as RFC 3463 codes; read in order, the first that fits.
 _REASONS = (
-    ("5.2.2", r"mailbox[^\n]{0,20} (?:is )?full|full mailbox|over ?quota|quota exceeded|exceed[^\n]{0,30}quota|quota[^\n]{0,20}exceed|insufficient (?:system )?storage|out of (?:disk )?space|mailbox (?:size|space|quota)|storage (?:limit|quota|allocation)|too many messages|disk (?:quota|space)|inbox is full|account is over|receiving mail at a rate|user is over|邮箱(?:已满|空间不足|容量)|空间不足|信箱已滿|收件人邮箱.{0,6}满|容量.{0,8}(?:超|満)|メールボックス.{0,16}(?:一杯|いっぱい|超)|받은\s?편지함.{0,10}(?:가득|초과)|용량.{0,6}초과"),
-    ("5.3.4", r"message (?:size|is too|too|file too) (?:large|big|exceed)|too (?:large|big)|size (?:limit|exceed)|exceeds? (?:the )?(?:maximum|size|fixed|allowed)[^\n]{0,40}size|maximum[^\n]{0,20}size|邮件(?:太大|过大|大小)|サイズ.{0,10}(?:超|大き)|크기.{0,6}초과"),
-    ("5.4.6", r"too many hops|hop count|mail loop|loop(?:s|ing)? (?:back|detected)|routing loop|loop detected|excessive recursion"),
-    ("5.7.1", r"relay(?:ing)?(?: access)? (?:denied|not (?:permitted|allowed))|unable to relay|access denied|not authori[sz]ed|permission|blocked|black ?list|block ?list|blacklisted|rejected (?:due to|as|by|for)[^\n]{0,30}(?:spam|content|policy|security)|spam|policy|dmarc|spf |dkim|dnsbl|rbl|reputation|banned|prohibited|unsolicited|virus|content (?:filter|reject)|message (?:content )?(?:was )?reject|denied|restricted|垃圾邮件|拒收|被拒绝|拒绝接收|スパム|受信拒否|拒否|스팸|차단|거부"),
-    ("5.1.2", r"host (?:or domain name )?not found|domain (?:not found|name not found|does not exist|isn't|unknown|couldn't)|no such (?:domain|host)|unknown (?:host|domain)|unrouteable (?:mail )?domain|bad destination (?:host|system)|name (?:service|server) error|nxdomain|couldn't find (?:any )?(?:host|server|an? exchanger)|illegal host|invalid domain|all relevant mx records|no (?:mx|mail exchanger)|host unknown|域名(?:不存在|错误|解析)|ドメイン.{0,14}(?:見つか|存在)|도메인.{0,10}(?:없|찾을)"),
-    ("5.1.1", r"user (?:is )?(?:unknown|not found|doesn'?t exist|does not exist|not exist)|unknown (?:user|recipient|address|local|mailbox|account)|no such (?:user|person|recipient|mailbox|address|account|local|e-?mail)|(?:mailbox|account|recipient|address|user|e-?mail)[^\n]{0,70}(?:does ?n['o]t exist|not exist|not found|unavailable|unknown|invalid|not known|no longer|not listed|could ?n[o']t be found|is not a valid|wasn'?t found|was not found|rejected|doesn't have|not valid|not recogni[sz]ed)|invalid (?:recipient|address|mailbox|user)|unrouteable address|no mailbox (?:here )?by that name|not (?:a|our) (?:valid )?(?:customer|user|recipient|mailbox)|not have an? (?:yahoo|account)|undeliverable address|not listed in|no account|(?:用户|收件人|邮箱|帐号|账号|地址|使用者|收件者)[^\n]{0,14}(?:不存在|未找到|无效|不正确|錯誤|不明|找不到)|不存在|(?:ユーザー?|宛先|アドレス|メールアドレス)[^\n]{0,20}(?:存在し|見つか|不明)|(?:사용자|수신자|주소|계정)[^\n]{0,14}(?:없|존재하지|찾을 수)"),
-    ("5.2.1", r"(?:account|mailbox|user|address|recipient)[^\n]{0,40}(?:disabled|inactive|suspended|closed|deactivated|locked|expired|terminated|discontinued|not accepting|blocked)|(?:帐号|账号|邮箱|用户)[^\n]{0,10}(?:停用|冻结|禁用|锁定|关闭)"),
-    ("4.4.1", r"connection (?:timed out|refused|reset|lost|dropped)|timed? ?out|no route to host|network (?:is )?unreachable|could not connect|can't connect|host (?:is )?(?:down|unreachable)|not respond|连接(?:超时|失败)|接続|연결"),
-    ("4.4.7", r"delivery time expired|message expired|retry time(?:out)?|too long|queue too long|retry timeout exceeded|undelivered (?:for|after)|not been (?:able to )?deliver(?:ed)?[^\n]{0,30}(?:hours|days)|delayed|still trying|will (?:continue|keep|be re)[^\n]{0,10}tr(?:y|ied)"),
-    ("4.7.1", r"grey ?list|try again later|temporar(?:y|ily)|throttl|rate limit|too many (?:connections|recipients)|deferred|resources? unavailable"),
+    ("5.2.2",
+        r"mailbox[^\n]{0,20} (?:is )?full|full mailbox|over ?quota|quota exceeded|exceed[^\n]{0,30}quota"
+        r"|quota[^\n]{0,20}exceed|insufficient (?:system )?storage|out of (?:disk )?space|mailbox (?:size"
+        r"|space|quota)|storage (?:limit|quota|allocation)|too many messages|disk (?:quota|space)"
+        r"|inbox is full|account is over|receiving mail at a rate|user is over|邮箱(?:已满|空间不足|容量)|空间不足|信箱已滿"
+        r"|收件人邮箱.{0,6}满|容量.{0,8}(?:超|満)|メールボックス.{0,16}(?:一杯|いっぱい|超)|받은\s?편지함.{0,10}(?:가득|초과)|용량.{0,6}초과"),
+    ("5.3.4",
+        r"message (?:size|is too|too|file too) (?:large|big|exceed)|too (?:large|big)|size (?:limit"
+        r"|exceed)|exceeds? (?:the )?(?:maximum|size|fixed|allowed)[^\n]{0,40}size|maximum[^\n]{0,20}size"
+        r"|邮件(?:太大|过大|大小)|サイズ.{0,10}(?:超|大き)|크기.{0,6}초과"),
+    ("5.4.6",
+        r"too many hops|hop count|mail loop|loop(?:s|ing)? (?:back|detected)|routing loop|loop detected"
+        r"|excessive recursion"),
+    ("5.7.1",
+        r"relay(?:ing)?(?: access)? (?:denied|not (?:permitted|allowed))|unable to relay|access denied"
+        r"|not authori[sz]ed|permission|blocked|black ?list|block ?list|blacklisted|rejected (?:due to|as"
+        r"|by|for)[^\n]{0,30}(?:spam|content|policy|security)|spam|policy|dmarc|spf |dkim|dnsbl|rbl"
+        r"|reputation|banned|prohibited|unsolicited|virus|content (?:filter|reject)"
+        r"|message (?:content )?(?:was )?reject|denied|restricted|垃圾邮件|拒收|被拒绝|拒绝接收|スパム|受信拒否|拒否|스팸|차단|거부"),
+    ("5.1.2",
+        r"host (?:or domain name )?not found|domain (?:not found|name not found|does not exist|isn't"
+        r"|unknown|couldn't)|no such (?:domain|host)|unknown (?:host|domain)|unrouteable (?:mail )?domain"
+        r"|bad destination (?:host|system)|name (?:service|server) error|nxdomain"
+        r"|couldn't find (?:any )?(?:host|server|an? exchanger)|illegal host|invalid domain"
+        r"|all relevant mx records|no (?:mx|mail exchanger)|host unknown|域名(?:不存在|错误|解析)|ドメイン.{0,14}(?:見つか"
+        r"|存在)|도메인.{0,10}(?:없|찾을)"),
+    ("5.1.1",
+        r"user (?:is )?(?:unknown|not found|doesn'?t exist|does not exist|not exist)|unknown (?:user"
+        r"|recipient|address|local|mailbox|account)|no such (?:user|person|recipient|mailbox|address"
+        r"|account|local|e-?mail)|(?:mailbox|account|recipient|address|user"
+        r"|e-?mail)[^\n]{0,70}(?:does ?n['o]t exist|not exist|not found|unavailable|unknown|invalid"
+        r"|not known|no longer|not listed|could ?n[o']t be found|is not a valid|wasn'?t found"
+        r"|was not found|rejected|doesn't have|not valid|not recogni[sz]ed)|invalid (?:recipient|address"
+        r"|mailbox|user)|unrouteable address|no mailbox (?:here )?by that name|not (?:a"
+        r"|our) (?:valid )?(?:customer|user|recipient|mailbox)|not have an? (?:yahoo|account)"
+        r"|undeliverable address|not listed in|no account|(?:用户|收件人|邮箱|帐号|账号|地址|使用者|收件者)[^\n]{0,14}(?:不存在"
+        r"|未找到|无效|不正确|錯誤|不明|找不到)|不存在|(?:ユーザー?|宛先|アドレス|メールアドレス)[^\n]{0,20}(?:存在し|見つか|不明)|(?:사용자|수신자|주소"
+        r"|계정)[^\n]{0,14}(?:없|존재하지|찾을 수)"),
+    ("5.2.1",
+        r"(?:account|mailbox|user|address|recipient)[^\n]{0,40}(?:disabled|inactive|suspended|closed"
+        r"|deactivated|locked|expired|terminated|discontinued|not accepting|blocked)|(?:帐号|账号|邮箱"
+        r"|用户)[^\n]{0,10}(?:停用|冻结|禁用|锁定|关闭)"),
+    ("4.4.1",
+        r"connection (?:timed out|refused|reset|lost|dropped)|timed? ?out|no route to host"
+        r"|network (?:is )?unreachable|could not connect|can't connect|host (?:is )?(?:down|unreachable)"
+        r"|not respond|连接(?:超时|失败)|接続|연결"),
+    ("4.4.7",
+        r"delivery time expired|message expired|retry time(?:out)?|too long|queue too long"
+        r"|retry timeout exceeded|undelivered (?:for|after)"
+        r"|not been (?:able to )?deliver(?:ed)?[^\n]{0,30}(?:hours|days)|delayed|still trying"
+        r"|will (?:continue|keep|be re)[^\n]{0,10}tr(?:y|ied)"),
+    ("4.7.1",
+        r"grey ?list|try again later|temporar(?:y|ily)|throttl|rate limit|too many (?:connections"
+        r"|recipients)|deferred|resources? unavailable"),
 )  # fmt: skip
 _REASON_RE = tuple((status, re.compile(pattern, re.I)) for status, pattern in _REASONS)
 _DELAYED = re.compile(
-    r"delay|warning: (?:message|could not)|still (?:trying|being|not)|not (?:yet )?been delivered (?:yet|after|within)|will (?:be|continue|keep)[^\n]{0,30}(?:retr|try|tried|attempt)|you do not need to resend|verzögert|retard|retras|延迟|延遲|遅延|지연",
+    r"delay|warning: (?:message|could not)|still (?:trying|being|not)"
+    r"|not (?:yet )?been delivered (?:yet|after|within)|will (?:be|continue|keep)[^\n]{0,30}(?:retr"
+    r"|try|tried|attempt)|you do not need to resend|verzögert|retard|retras|延迟|延遲|遅延|지연",
     re.I,
 )
 _RETURNED = re.compile(
-    r"^(?:[- ]{2,}[^\n]{0,60}(?:original message|copy of (?:the|your) message|unsent message|returned message|message (?:headers?|text) follows?|undelivered message|the headers)[^\n]{0,60}|(?:------ )?this is a copy of the message|--- below this line|original message (?:headers|follows)|received: )",
+    r"^(?:[- ]{2,}[^\n]{0,60}(?:original message|copy of (?:the|your) message|unsent message"
+    r"|returned message|message (?:headers?|text) follows?|undelivered message|the headers)[^\n]{0,60}"
+    r"|(?:------ )?this is a copy of the message|--- below this line|original message (?:headers"
+    r"|follows)|received: )",
     re.I | re.M,
 )
 _MESSAGE_ID = re.compile(r"^[> \t]{0,8}Message-ID\s{0,5}:\s{0,80}<([^<>\s]{1,400})>", re.I | re.M)
@@ -168,7 +235,8 @@ def _best_status(declared: str, diagnostic: str, text: str) -> str:
     if not reason and not own:
         reason = _status_in(text)
     if reason:
-        first = (own or said)[1] if (own or said) else reason[0]
+        known = own or said
+        first = known[1] if known else reason[0]
         return f"{first}{reason[1:]}" if first in "45" else reason
     if own:
         return own[0]
@@ -243,13 +311,13 @@ def _free_form(
     own = {
         m.address.lower()
         for n in ("from", "to", "cc", "reply-to")
-        for m in headers.addresses(headers.every(fields, n))
+        for m in addresses.addresses(headers.every(fields, n))
     }
     own |= {sender.address.lower()} if sender else set()
     failed = headers.first(fields, "x-failed-recipients")
     recipient = ""
     if failed is not None:
-        first = headers.addresses([failed])
+        first = addresses.addresses([failed])
         recipient = first[0].address if first else ""
     recipient = recipient or _recipient_of(report, own) or _library_recipient(raw)
     if not recipient and cut:
@@ -270,7 +338,9 @@ def _free_form(
 
 
 _POINTS_AT = re.compile(
-    r"(?:recipients?|address(?:es|ed)?|delivered to|delivery to|deliver (?:to|your message to)|following|failed|for|to|user|unknown|收件人|收件者|地址|发往|发送到|发给|投递到|送往|宛先|宛て|수신자|받는\s?사람|주소)\s*[^\n@]{0,40}$",
+    r"(?:recipients?|address(?:es|ed)?|delivered to|delivery to|deliver (?:to|your message to)"
+    r"|following|failed|for|to|user|unknown|收件人|收件者|地址|发往|发送到|发给|投递到|送往|宛先|宛て|수신자|받는\s?사람"
+    r"|주소)\s*[^\n@]{0,40}$",
     re.I,
 )
 
@@ -298,7 +368,8 @@ def _recipient_of(report: str, own: set[str]) -> str:
         if re.match(r"[>\"')]*\s*[:(：]", after) or re.match(r">?\s*\.{3}", after):
             score += 1
         if re.search(
-            r"(?:contact|support|help|from|by|sender|questions?|administrator|message-id|reply)\W{0,4}[^\n]{0,20}$",
+            r"(?:contact|support|help|from|by|sender|questions?|administrator|message-id"
+            r"|reply)\W{0,4}[^\n]{0,20}$",
             before,
             re.I,
         ):
@@ -375,5 +446,5 @@ def _returned_id(raw: bytes, nodes: list[Node]) -> str:
 
 
 def _returned_to(raw: bytes, nodes: list[Node]) -> str:
-    boxes = headers.addresses(headers.every(_returned_fields(raw, nodes), "to"))
+    boxes = addresses.addresses(headers.every(_returned_fields(raw, nodes), "to"))
     return boxes[0].address if len(boxes) == 1 else ""

@@ -66,8 +66,7 @@ def collect(raw: bytes, root: Node, defects: list[str]) -> Content:
             children = node.children
             if kind == "multipart/appledouble" and len(children) > 1:
                 children = children[1:] + children[:1]
-            for child in reversed(children):
-                stack.append((child, node, pick))
+            stack.extend((child, node, pick) for child in reversed(children))
             continue
         if _is_body(node, parent, only, leaves):
             _read_body(raw, node, pick, picks, out, defects, hint)
@@ -258,7 +257,8 @@ def _compose(picks: list[_Pick], out: Content) -> None:
 
 
 _STUB = re.compile(
-    r"html[- ](?:e-?)?(?:mail|message|format|compatible|capable|enabled|version|viewer)|view (?:this|the) (?:e-?mail|message)|does(?:n't| not) support html"
+    r"html[- ](?:e-?)?(?:mail|message|format|compatible|capable|enabled|version|viewer)|view (?:this"
+    r"|the) (?:e-?mail|message)|does(?:n't| not) support html"
     r"|unterstützt kein html|html-format|HTML形式|HTML格式|请使用支持",
     re.I,
 )  # fmt: skip

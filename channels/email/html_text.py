@@ -111,7 +111,8 @@ _SPACED = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul"
 _CELL = frozenset(("td", "th"))
 _BARRIER = frozenset(("td", "th", "table", "caption"))
 _HIDDEN = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|(?:max-height|font-size|line-height)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)",
+    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|(?:max-height|font-size"
+    r"|line-height)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)",
     re.I,
 )
 _TIGHT = re.compile(r"margin(?:-bottom|-top)?\s*:\s*0", re.I)

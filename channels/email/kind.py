@@ -102,7 +102,7 @@ def _is_robot(address: str) -> bool:
 
 
 def _answers_itself(subject: str, fields: headers.Fields) -> bool:
-    """A subject that *begins* with the phrase and a mail that answers another: the mark of Exchange and QQ."""
+    """A subject that *begins* with the phrase, on an answer to another mail: the mark of Exchange and QQ."""
     begins = any(subject.lstrip("[【(（ ").startswith(v) for v in _VACATION)
     answers = any(n in ("in-reply-to", "references") for n, _ in fields)
     return begins and (answers or "re:" in subject or ":" in subject or "：" in subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+WINDOW = 400  # characters of a line that the scanner looks at
 LINES_LIMIT = 12_000  # that the scanner looks at; what follows is taken or left as one piece
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from channels.email import body, content, headers, kind, language, reply_text, sanitize
+from channels.email import addresses, body, content, headers, kind, language, reply_text, sanitize
 from channels.email.lines import to_text
 from channels.email.mail import Bounce, Mail, Mailbox, Part
 
@@ -136,7 +136,7 @@ def _fields(fields: headers.Fields, root: body.Node, defects: list[str]) -> dict
     hint = root.params.get("charset", "")
 
     def boxes(name: str) -> tuple[Mailbox, ...]:
-        return headers.addresses(headers.every(fields, name), hint)
+        return addresses.addresses(headers.every(fields, name), hint)
 
     def line(name: str) -> str:
         return headers.unstructured(headers.first(fields, name), hint)
