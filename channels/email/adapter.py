@@ -44,13 +44,18 @@ class EmailChannel(Quiet):
             raise ConfigError(f"channels.{setup.name}.{where}: {first['msg']}") from error
         self.name = setup.name
         self.caps = Capabilities(files_out=True, safe_repeat=True, subject_threads=True, rating_link=True)
-        self.decoder = Decoder(setup.name, self.settings.ours, setup.secret)
+        checked = self.settings.authentication != "none"
+        self.decoder = Decoder(setup.name, self.settings.ours, setup.secret, senders_checked=checked)
         self._setup = setup
         self._sender = Sender(self.settings.address, setup.desk_name, setup.secret, self.settings.ours)
         self._resolver = resolver
         self._authenticator: Authenticator | None = None
         self._transport = self._make_transport()
         self._signer: Signer | None = None
+        # One process watches a mailbox; several servers are fine (then a mail fetched twice is recognised).
+        self.exclusive = bool(self.settings.imap) and not (
+            self.settings.smtp_listen or self.settings.lmtp_listen
+        )
         self.ports: dict[str, int] = {}  # "smtp" and "lmtp" once they listen
 
     def accepts(self, address: str) -> bool:
