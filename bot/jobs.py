@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
+from bot.answers.index import ArticleIndex
+from bot.decisions import all_articles
 from bot.office import Office
-from crm_store import upkeep
+from crm_store import schema, upkeep
 from crm_store.db import Store
 
 log = structlog.get_logger()
@@ -24,6 +26,7 @@ class Jobs:
         self._store = store
         self._office = office
         self._clock = clock
+        self._articles: object = None  # what tells one state of the articles from another
 
     async def run(self) -> None:
         while True:
@@ -34,10 +37,28 @@ class Jobs:
             await asyncio.sleep(EVERY_S)
 
     async def tick(self) -> None:
-        """Forget expired questions and the raw bodies of what was processed long ago."""
+        """Forget expired questions and the raw bodies of what was processed long ago; learn new articles."""
         await self._store.write(self._sweep)
+        await self._learn()
+
+    async def _learn(self) -> None:
+        """Build the index anew when articles were imported; half a second of CPU, so not on the loop."""
+        state = await self._store.read(_state_of_articles)
+        if self._articles is not None and state != self._articles:
+            articles = await self._store.read(all_articles)
+            self._office.index = await asyncio.to_thread(ArticleIndex.build, articles)
+            log.info("articles_learnt", articles=len(articles))
+        self._articles = state
 
     def _sweep(self, tx: Connection) -> None:
         now = self._clock()
         upkeep.forget_expectations(tx, now)
         upkeep.forget_raw(tx, now - timedelta(days=self._office.config.line.keep_raw_days))
+
+
+def _state_of_articles(tx: Connection) -> tuple[object, ...]:
+    table = schema.article
+    found = tx.execute(
+        select(func.count(), func.max(table.c.id), func.max(table.c.updated_at)).select_from(table)
+    )
+    return tuple(found.one())

@@ -64,6 +64,8 @@ def import_(arguments: argparse.Namespace) -> int:
         print(file=sys.stderr)
     nothing = not (report.new or report.updated or report.unchanged)
     code = 1 if nothing and report.rejected else 0
+    if nothing and not report.rejected:
+        print(f"{path}: no rows were found in it", file=sys.stderr)
     if arguments.json:
         print_json(asdict(report))
         return code

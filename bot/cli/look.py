@@ -47,15 +47,26 @@ def ask(arguments: argparse.Namespace) -> int:
 
 def _asked(tx: Connection, office: Any, text: str, lang: str | None) -> dict[str, Any]:
     from bot import decisions
+    from bot.i18n import say
     from crm_store import articles
 
     decision = decisions.consider(office, text, lang)
     if decision is None:
-        raise CommandFailed("there are no articles yet; see: wellheard import articles FILE")
+        raise CommandFailed("the bot answers nothing: answers.enabled is false")
+    kind, answer = str(decision.kind), ""
     article = articles.by_id(tx, decision.article_id) if decision.article_id else None
+    if article is not None and kind == "answer":
+        answer = article.body
+    elif kind == "form":
+        answer = say("customer.which_order", decision.language)
+    elif kind == "answer" and decision.order_number:  # told to whoever ordered; others prove it first
+        kind, answer = "form", say("customer.order_code_sent", decision.language)
+    elif kind == "answer":
+        courtesy = "greeting" if decision.intent.kind == "greeting" else "thanks"
+        answer = say(f"customer.{courtesy}", decision.language, desk=office.config.desk.name)
     return {
-        "answer": article.body if article is not None and decision.kind == "answer" else "",
-        "kind": str(decision.kind),
+        "answer": answer,
+        "kind": kind,
         "confidence": decision.confidence,
         "article_id": decision.article_id,
         "intent": str(decision.intent.kind),

@@ -31,7 +31,9 @@ def staff(arguments: argparse.Namespace) -> int:
             known = ", ".join(f"{i['channel']} {i['user_id']}" for i in one["identities"]) or "not linked yet"
             print(f"{one['name']}\t{one['role']}{' (disabled)' if one['disabled'] else ''}\t{known}")
     elif arguments.verb == "code":
-        print(f"{arguments.name} sends this to the bot in a private message within 24 hours:", file=sys.stderr)
+        print(
+            f"{arguments.name} sends this to the bot in a private message within 24 hours:", file=sys.stderr
+        )
         print(found)
     else:
         print(found, file=sys.stderr)
@@ -45,7 +47,9 @@ def _add(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
     if not name:
         raise CommandFailed("a name cannot be empty")
     if arguments.lang is not None and arguments.lang not in i18n.languages():
-        raise CommandFailed(f"there are no words for {arguments.lang!r}, only for {', '.join(i18n.languages())}")
+        raise CommandFailed(
+            f"there are no words for {arguments.lang!r}, only for {', '.join(i18n.languages())}"
+        )
     if people.by_name(tx, name) is not None:
         raise CommandFailed(f"there is somebody called {name!r} already")
     people.add(tx, now, name, arguments.role, arguments.lang)
@@ -69,9 +73,7 @@ def _list(tx: Connection, arguments: argparse.Namespace, now: datetime) -> list[
             "role": row.role,
             "language": row.language,
             "disabled": row.disabled_at is not None,
-            "identities": [
-                {"channel": i.space, "user_id": i.user_id} for i in people.identities(tx, row.id)
-            ],
+            "identities": [{"channel": i.space, "user_id": i.user_id} for i in people.identities(tx, row.id)],
         }
         for row in people.everyone(tx)
     ]
