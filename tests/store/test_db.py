@@ -139,10 +139,42 @@ async def test_a_lost_transaction_is_reported_to_everyone_in_it(tmp_path: Path) 
         async with busy(store):
             rest = [store.write(put, "a"), store.write(lose), store.write(put, "b"), store.write(put, "c")]
             waiting = asyncio.gather(*rest, return_exceptions=True)
-        assert all(isinstance(outcome, Exception) for outcome in await waiting)
-        assert await store.read(names) == []
+        outcomes = await waiting
+        assert [isinstance(outcome, Exception) for outcome in outcomes] == [True, True, False, False]
+        assert await store.read(names) == ["b", "c"]  # they waited for the next one
         await store.write(put, "later")
-        assert await store.read(names) == ["later"]
+        assert await store.read(names) == ["b", "c", "later"]
+
+
+async def test_what_somebody_outside_waits_for_goes_first(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def note(_: Connection, name: str) -> None:
+        order.append(name)
+
+    async with open_sqlite(tmp_path) as store:
+        async with busy(store):
+            writes = [store.write(note, "a"), store.write(note, "b"), store.write_first(note, "urgent")]
+            waiting = asyncio.gather(*writes)
+        await waiting
+    assert order == ["urgent", "a", "b"]
+
+
+async def test_what_goes_first_cannot_starve_the_rest(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path) as store, asyncio.timeout(10):
+        stop = asyncio.Event()
+
+        async def flood(n: int) -> None:
+            while not stop.is_set():
+                await store.write_first(lambda tx: bump(tx, "flood"))
+
+        await store.write(put, "flood")
+        async with asyncio.TaskGroup() as group:
+            for n in range(20):
+                group.create_task(flood(n))
+            for n in range(20):
+                await store.write(put, f"n{n}")
+            stop.set()
 
 
 async def test_a_full_disk_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
