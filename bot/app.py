@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import signal
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
+from typing import IO
 
 import structlog
 from aiohttp import web
@@ -20,13 +23,20 @@ from bot.door import ChannelDoor
 from bot.intake import Intake
 from bot.jobs import Jobs
 from bot.journal import StoreJournal
+from bot.leader import Leader
 from bot.office import Office
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
-from crm_store import inbox, migrations, outbox, people, upkeep
-from crm_store.db import Store
+from crm_store import inbox, migrations, outbox, people, upkeep, wakeups
+from crm_store.db import Store, StoreError
+
+try:
+    import fcntl
+except ImportError:  # not there on Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = structlog.get_logger()
 RESTART_S = (1.0, 2.0, 5.0, 15.0, 60.0)
+STEADY_S = 300.0  # a channel that ran this long begins with the first wait again
 DRAIN_S = 20.0
 MAX_REQUEST = 64 * 1024**2  # bytes; channels set their own, lower limits
 
@@ -48,20 +58,42 @@ class Service:
         self._runner: web.AppRunner | None = None
         self._failed = asyncio.Event()
         self._failure: BaseException | None = None
+        self._lock: IO[str] | None = None
+        self.leader = Leader(self.store)
 
     async def start(self) -> None:
         """Migrate, build the channels, listen. Raise ConfigError or StoreError in one sentence."""
-        await asyncio.to_thread(migrations.upgrade, self.config.store_url)
-        await self.store.open()
         try:
+            self._take_lock()
+            await asyncio.to_thread(migrations.upgrade, self.config.store_url)
+            await self.store.open()
             await self._start()
         except BaseException:
             await self.stop()
             raise
 
+    def _take_lock(self) -> None:
+        """One service an SQLite file: a second would forget the leases of the first."""
+        path = self.store.path
+        if path is None or fcntl is None:
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600), "r+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = lock.read().strip()
+            lock.close()
+            who = f" (process {holder})" if holder else ""
+            raise StoreError(f"the store {path} is in use by a running service{who}") from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
     async def _start(self) -> None:
         secret = (self.config.desk.secret or await self.store.write(upkeep.secret)).encode()
-        journals = self._build(secret)
+        self._journals = journals = self._build(secret)
         self.office = Office(self.config, {n: c.caps for n, c in self.channels.items()}, secret)
         for journal in journals:
             journal.office = self.office
@@ -77,13 +109,16 @@ class Service:
             name: ChannelDoor(self.store, name, self.clock, self.intake.wake) for name in self.channels
         }
         await self._listen()
+        jobs = Jobs(self.store, self.office, self.clock)
         self._tasks = [
             asyncio.create_task(self._watched(self.intake.run()), name="intake"),
             asyncio.create_task(self._watched(self.delivery.run()), name="delivery"),
-            asyncio.create_task(self._watched(Jobs(self.store, self.office, self.clock).run()), name="jobs"),
+            asyncio.create_task(self._watched(jobs.run()), name="jobs"),
         ]
+        if self.store.dialect == "postgresql":
+            self._tasks.append(asyncio.create_task(self._watched(self._hear()), name="wakeups"))
         self._listening = [
-            asyncio.create_task(self._watched(self._keep(channel)), name=f"channel:{name}")
+            asyncio.create_task(self._watched(self._attend(channel)), name=f"channel:{name}")
             for name, channel in self.channels.items()
         ]
         log.info("started", channels=sorted(self.channels), port=self.port)
@@ -123,11 +158,37 @@ class Service:
             app.add_routes(r for r in channel.routes(self.doors[name]) if _is_new(app, r))
         self._runner, self.port = await http.serve(app, self.config.http.host, self.config.http.port)
 
+    async def _attend(self, channel: Channel) -> None:
+        """Run a channel here, or, where only one process may (a long poll), while this one leads."""
+        door = self.doors[channel.name]
+        if not getattr(channel, "exclusive", False):
+            await self._keep(channel)
+            return
+        lease = f"channel:{channel.name}"
+        await self.leader.lead(lease, lambda: self._keep(channel), lambda: door.report(None))
+
+    async def _hear(self) -> None:
+        """Be woken by other processes as by ourselves."""
+        wakes = {"inbox": [self.intake.wake], "outbox": [self.delivery.wake]}
+        wakes["journal"] = [journal.wake for journal in self._journals]
+
+        def heard(what: str) -> None:
+            for wake in wakes.get(what, ()):
+                wake()
+
+        while True:
+            try:
+                await wakeups.listen(self.store, heard)
+            except Exception as error:
+                log.warning("wakeups_lost", error=type(error).__name__)
+            await asyncio.sleep(RESTART_S[1])
+
     async def _keep(self, channel: Channel) -> None:
         """Run a channel until cancelled: what breaks is started again, what is misconfigured ends us."""
         door = self.doors[channel.name]
         tries = 0
         while True:
+            begun = time.monotonic()
             try:
                 await channel.run(door)
             except ConfigError:
@@ -135,6 +196,8 @@ class Service:
             except Exception as error:
                 log.exception("channel_failed", channel=channel.name)
                 door.report(f"stopped: {type(error).__name__}")
+            if time.monotonic() - begun > STEADY_S:
+                tries = 0
             wait = RESTART_S[min(tries, len(RESTART_S) - 1)]
             tries += 1
             await asyncio.sleep(wait)
@@ -156,6 +219,8 @@ class Service:
 
     async def stop(self, *, drain_s: float = DRAIN_S) -> None:
         """Stop receiving, finish what was received and what is due, close. Safe to call twice."""
+        for door in self.doors.values():
+            door.close()
         for task in self._listening:
             task.cancel()
         await asyncio.gather(*self._listening, return_exceptions=True)
@@ -175,6 +240,9 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self.store.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     async def __aenter__(self) -> Service:
         await self.start()

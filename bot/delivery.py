@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,12 +27,15 @@ from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeli
 from channels.conversation import Address, Attachment, Author, Op, Outbound, Sent
 from channels.rich import Block, File, Reply, Text
 from crm_store import conversations, files, outbox, tickets
-from crm_store.db import Store
+from crm_store.db import Store, is_conflict, savepoint
 from crm_store.outbox import Leaving
 
 log = structlog.get_logger()
-AT_ONCE = 64
+AT_ONCE = 128
+OF_ONE_CHANNEL = 48  # a platform that does not answer may not take the room of the others
 POLL_S = 2.0
+STORE_AGAIN_S = 1.0  # after the store could not be asked
+RECORD_AGAIN_S = (0.2, 1.0, 5.0, 15.0, 30.0)  # what was sent is known here only: worth some patience
 SEND_TIMEOUT_S = 90.0
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 3 * 3600.0
@@ -57,7 +62,7 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._wake = asyncio.Event()
-        self._busy: set[asyncio.Task[None]] = set()
+        self._busy: dict[asyncio.Task[None], Leaving] = {}
         self.sent = 0
 
     def wake(self) -> None:
@@ -65,10 +70,15 @@ class Delivery:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_leases())
             while True:
                 self._wake.clear()
-                if not await self._claim(group):
-                    await self._rest()
+                try:
+                    if not await self._claim(group):
+                        await self._rest()
+                except Exception:  # the store is away: what it holds is still there when it is back
+                    log.exception("delivery_waits_for_the_store")
+                    await asyncio.sleep(STORE_AGAIN_S)
 
     async def drain(self, until: Callable[[], bool] = lambda: False) -> None:
         """Wait until nothing that is due waits or is being sent."""
@@ -84,23 +94,48 @@ class Delivery:
         if room <= 0:
             await asyncio.wait(self._busy, return_when=asyncio.FIRST_COMPLETED)
             return True
-        rows = await self._store.write(self._claim_now, room)
-        for row, previous in rows:
-            task = group.create_task(self._deliver(row, previous))
-            self._busy.add(task)
+        used = Counter(row.channel for row in self._busy.values())
+        full = [channel for channel, count in used.items() if count >= OF_ONE_CHANNEL]
+        rows = await self._store.write(self._claim_now, min(room, OF_ONE_CHANNEL), full)
+        for row, message in rows:
+            task = group.create_task(self._guarded(row, message))
+            self._busy[task] = row
             task.add_done_callback(self._done)
         return bool(rows)
 
-    def _claim_now(self, tx: Connection, room: int) -> list[tuple[Leaving, Outbound]]:
-        rows = outbox.claim(tx, self._store.now(tx), limit=room, lease_s=self._lease_s)
-        return [(row, self._outbound(tx, row)) for row in rows]
+    def _claim_now(self, tx: Connection, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | str]]:
+        rows = outbox.claim(tx, self._store.now(tx), limit=room, lease_s=self._lease_s, skip=skip)
+        return [(row, self._understood(tx, row)) for row in rows]
+
+    def _understood(self, tx: Connection, row: Leaving) -> Outbound | str:
+        """What a row says, or why nobody understands it: it may not hold up the others."""
+        try:
+            with savepoint(tx):
+                return self._outbound(tx, row)
+        except Exception as error:
+            log.exception("outbox_row_not_understood", channel=row.channel, outbox=row.id)
+            return f"{type(error).__name__}: {error}"
+
+    async def _keep_leases(self) -> None:
+        """Renew what is being sent: a message with several large files takes longer than a lease lasts."""
+
+        def renew(tx: Connection, rows: list[Leaving]) -> None:
+            outbox.renew(tx, rows, self._store.now(tx) + timedelta(seconds=self._lease_s))
+
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                if rows := list(self._busy.values()):
+                    await self._store.write(renew, rows)
+            except Exception:
+                log.exception("leases_not_renewed")
 
     @property
     def _lease_s(self) -> float:
-        return max(self._office.config.line.lease_s, SEND_TIMEOUT_S * 1.5)
+        return self._office.config.line.lease_s
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._busy.discard(task)
+        self._busy.pop(task, None)
         self._wake.set()
 
     async def _rest(self) -> None:
@@ -142,18 +177,29 @@ class Delivery:
             attempt=row.attempts,
         )
 
+    async def _guarded(self, row: Leaving, message: Outbound | str) -> None:
+        try:
+            if isinstance(message, str):
+                await self._end(row, "dead", message)
+            else:
+                await self._deliver(row, message)
+        except Exception:  # not recorded: the lease runs out, and the outcome is unknown to whoever is next
+            log.exception("delivery_not_recorded", channel=row.channel, outbox=row.id)
+
     async def _deliver(self, row: Leaving, message: Outbound) -> None:
         channel = self._channels.get(row.channel)
         caps = channel.caps if channel is not None else Capabilities()
         if row.maybe_sent and not self._may_repeat(row, caps):
             await self._end(row, "unknown", "the outcome of an earlier attempt is unknown")
             return
+        begun = False
         try:
             if channel is None:
                 raise Undeliverable(f"the channel {row.channel} is not configured")
             if message.op in (Op.EDIT, Op.DELETE, Op.MARK) and not message.target_id:
                 raise Undeliverable("there is nothing to change")
             message = replace(message, reply=await self._with_files(row, message.reply))
+            begun = True
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 sent = await channel.send(message)
         except RetryLater as error:
@@ -161,17 +207,17 @@ class Delivery:
         except Undeliverable as error:
             await self._refused(row, error)
         except TimeoutError:
-            await self._later(row, RetryLater("no answer in time", maybe_sent=True))
+            await self._later(row, RetryLater("no answer in time", maybe_sent=begun))
         except Exception as error:
             log.exception("send_failed", channel=row.channel, outbox=row.id)
-            await self._later(row, RetryLater(f"{type(error).__name__}: {error}", maybe_sent=True))
+            await self._later(row, RetryLater(f"{type(error).__name__}: {error}", maybe_sent=begun))
         else:
             await self._sent(row, sent)
 
     def _may_repeat(self, row: Leaving, caps: Capabilities) -> bool:
         if caps.safe_repeat or row.op != Op.SEND:
             return True
-        return row.purpose in ("reply", "card", "post") and not row.options.get("repeated")
+        return row.purpose in ("reply", "card", "post") and not row.repeated
 
     async def _with_files(self, row: Leaving, reply: Reply) -> Reply:
         """Fill in the content of files: from the store, or from the platform they came by."""
@@ -221,14 +267,36 @@ class Delivery:
             if not outbox.settle(tx, row, "sent", now, event_id=sent.event_id):
                 log.warning("lease_lost", outbox=row.id)
                 return
-            turn = Turn(tx, self._office, now)
-            relay.delivered(turn, row, sent.event_id, sent.address.thread_id)
-            caps = self._office.can(row.channel)
-            if row.maybe_sent and row.purpose == "reply" and not caps.safe_repeat:
-                _say_repeated(turn, row)
+            with self._consequences(tx, row):
+                turn = Turn(tx, self._office, now)
+                relay.delivered(turn, row, sent.event_id, sent.address.thread_id)
+                caps = self._office.can(row.channel)
+                if row.maybe_sent and row.purpose == "reply" and not caps.safe_repeat:
+                    _say_repeated(turn, row)
 
-        await self._store.write(write)
+        await self._record(write)
         self.sent += 1
+
+    @contextmanager
+    def _consequences(self, tx: Connection, row: Leaving) -> Iterator[None]:
+        """What settling a row leads to. If that fails, the row is settled all the same: it was sent."""
+        try:
+            with savepoint(tx):
+                yield
+        except Exception as error:
+            if is_conflict(error):
+                raise
+            log.exception("settled_without_consequences", channel=row.channel, outbox=row.id)
+
+    async def _record(self, write: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        for wait_s in RECORD_AGAIN_S:
+            try:
+                await self._store.write(write, *args, **kwargs)
+                return
+            except Exception as error:
+                log.warning("not_recorded_yet", error=type(error).__name__)
+                await asyncio.sleep(wait_s)
+        await self._store.write(write, *args, **kwargs)
 
     async def _later(self, row: Leaving, error: RetryLater) -> None:
         now = self._clock()
@@ -243,7 +311,7 @@ class Delivery:
         if error.maybe_sent and row.maybe_sent and not caps.safe_repeat and row.op == Op.SEND:
             await self._end(row, "unknown", error.reason)  # one repeat for an unknown outcome, not more
             return
-        await self._store.write(
+        await self._record(
             outbox.postpone,
             row,
             now + timedelta(seconds=max(0.0, delay)),
@@ -258,7 +326,7 @@ class Delivery:
                 conversations.move_room(tx, row.channel, row.room_id, error.moved_to)
                 outbox.postpone(tx, row, self._clock(), error=error.reason, maybe_sent=row.maybe_sent)
 
-            await self._store.write(moved)
+            await self._record(moved)
             return
         await self._end(row, "dead", error.reason, gone=error.gone)
 
@@ -274,9 +342,10 @@ class Delivery:
                 log.warning("lease_lost", outbox=row.id)
                 return
             if missed:
-                relay.undelivered(Turn(tx, self._office, now), row, state, reason, gone=gone)
+                with self._consequences(tx, row):
+                    relay.undelivered(Turn(tx, self._office, now), row, state, reason, gone=gone)
 
-        await self._store.write(write)
+        await self._record(write)
         if missed:
             log.warning("undelivered", channel=row.channel, outbox=row.id, state=state)
 

@@ -14,6 +14,10 @@ from crm_store.db import Store
 log = structlog.get_logger()
 
 
+class Closed(Exception):
+    """The service is stopping: the platform keeps what it has and gives it to whoever comes next."""
+
+
 class ChannelDoor:
     """One channel's door. `accept` returns after the commit; many that wait share one."""
 
@@ -23,8 +27,11 @@ class ChannelDoor:
         self._clock = clock
         self._wake = wake
         self.problem: str | None = "starting"
+        self._closed = False
 
     async def accept(self, *raws: Raw, cursor: str | None = None) -> None:
+        if self._closed:
+            raise Closed
         rows = [
             inbox.Accepted(
                 channel=self._channel,
@@ -44,7 +51,14 @@ class ChannelDoor:
     async def cursor(self) -> str | None:
         return await self._store.read(inbox.cursor, self._channel)
 
+    def close(self) -> None:
+        """Accept nothing more, and say so on /ready."""
+        self.report("stopping")
+        self._closed = True
+
     def report(self, problem: str | None) -> None:
+        if self._closed:
+            return
         if problem != self.problem:
             log.info("channel_state", channel=self._channel, up=problem is None)
         self.problem = problem

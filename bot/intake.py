@@ -7,6 +7,7 @@ its lane waiting behind it, and in the end goes to the shelf. Nothing is dropped
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from bot import commands, routing
 from bot.access import recognise
@@ -21,16 +23,18 @@ from bot.answers.decide import Decision
 from bot.decisions import decide_for
 from bot.door import storable
 from bot.office import Office, Turn
-from bot.sandbox import DecodeFailed, Sandbox
+from bot.sandbox import MANY, DecodeFailed, Sandbox
 from channels.base import Channel, Examines, Isolated
 from channels.conversation import Attachment, Author, Inbound, Kind, Raw
 from crm_store import inbox
-from crm_store.db import Store, savepoint
+from crm_store.db import Store, is_conflict, savepoint
 from crm_store.inbox import LostLease, Waiting
 
 log = structlog.get_logger()
-LANES_AT_ONCE = 64
+LANES_AT_ONCE = 128
+OF_ONE_CHANNEL = 48  # lanes: slow mail (DNS, parsers) may not take the room of a chat
 POLL_S = 2.0  # a net under the wake-ups
+STORE_AGAIN_S = 1.0  # after the store could not be asked
 EXAMINE_TIMEOUT_S = 20.0
 RETRY_S = (1.0, 5.0, 30.0, 120.0, 600.0)
 
@@ -62,7 +66,7 @@ class Intake:
         self._wake_delivery = wake_delivery
         self._clock = clock
         self._wake = asyncio.Event()
-        self._busy: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._busy: dict[tuple[str, str], tuple[asyncio.Task[None], list[Waiting]]] = {}
         self._sandboxes = {
             name: Sandbox(channel.decoder)
             for name, channel in channels.items()
@@ -76,10 +80,15 @@ class Intake:
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_leases())
                 while True:
                     self._wake.clear()
-                    if not await self._claim(group):
-                        await self._rest()
+                    try:
+                        if not await self._claim(group):
+                            await self._rest()
+                    except Exception:  # the store is away: what it holds is still there when it is back
+                        log.exception("intake_waits_for_the_store")
+                        await asyncio.sleep(STORE_AGAIN_S)
         finally:
             for sandbox in self._sandboxes.values():
                 await sandbox.close()
@@ -87,8 +96,8 @@ class Intake:
     async def drain(self, until: Callable[[], bool] = lambda: False) -> None:
         """Wait until nothing that is due waits or is being worked on."""
         while not until():
-            counts = await self._store.read(inbox.counts)
-            if not counts["pending"] and not self._busy:
+            due = await self._store.read(inbox.next_due)
+            if not self._busy and (due is None or due > self._clock()):
                 return
             self._wake.set()
             await asyncio.sleep(0.02)
@@ -96,19 +105,47 @@ class Intake:
     async def _claim(self, group: asyncio.TaskGroup) -> bool:
         room = LANES_AT_ONCE - len(self._busy)
         if room <= 0:
-            await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
+            tasks = [task for task, _ in self._busy.values()]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return True
-        lanes = await self._store.write(self._claim_now, room, list(self._busy))
+        used = Counter(channel for channel, _ in self._busy)
+        full = [channel for channel, count in used.items() if count >= OF_ONE_CHANNEL]
+        room = min(room, OF_ONE_CHANNEL)
+        lanes = await self._store.write(self._claim_now, room, list(self._busy), full)
         for lane in lanes:
             key = (lane[0].channel, lane[0].lane)
-            task = group.create_task(self._lane(lane))
-            self._busy[key] = task
+            task = group.create_task(self._guarded(lane))
+            self._busy[key] = task, lane
             task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
         return bool(lanes)
 
-    def _claim_now(self, tx: Connection, room: int, busy: list[tuple[str, str]]) -> list[list[Waiting]]:
-        now = self._store.now(tx)
-        return inbox.claim(tx, now, lanes=room, lease_s=self._office.config.line.lease_s, busy=busy)
+    def _claim_now(
+        self, tx: Connection, room: int, busy: list[tuple[str, str]], skip: list[str]
+    ) -> list[list[Waiting]]:
+        now, lease_s = self._store.now(tx), self._office.config.line.lease_s
+        return inbox.claim(tx, now, lanes=room, lease_s=lease_s, busy=busy, skip=skip)
+
+    async def _keep_leases(self) -> None:
+        """Renew what is being worked on: a lane of fifty slow mails takes longer than a lease lasts."""
+        lease_s = self._office.config.line.lease_s
+
+        def renew(tx: Connection, rows: list[Waiting]) -> None:
+            inbox.renew(tx, rows, self._store.now(tx) + timedelta(seconds=lease_s))
+
+        while True:
+            await asyncio.sleep(lease_s / 3)
+            rows = [row for _, lane in self._busy.values() for row in lane]
+            try:
+                if rows:
+                    await self._store.write(renew, rows)
+            except Exception:
+                log.exception("leases_not_renewed")
+
+    async def _guarded(self, rows: list[Waiting]) -> None:
+        try:
+            await self._lane(rows)
+        except Exception:  # nothing of it is written: the lease runs out and the lane is taken again
+            log.exception("lane_given_up", channel=rows[0].channel, inbox=rows[0].id)
 
     def _done(self, key: tuple[str, str]) -> None:
         self._busy.pop(key, None)
@@ -131,25 +168,25 @@ class Intake:
             try:
                 ready.append((row, await self._prepare(row)))
             except DecodeFailed as error:
-                fallback = await self._undecodable(row, error)
+                last = row.attempts + 1 >= min(error.tries, self._office.config.line.intake_attempts)
+                fallback = self._undecodable(row) if last else None
                 if fallback is not None:
                     ready.append((row, fallback))
                     continue
-                failure = (row, str(error), error.final)
+                failure = (row, str(error), last)
                 break
             except Exception as error:
                 log.exception("intake_prepare_failed", channel=row.channel, inbox=row.id)
                 failure = (row, f"{type(error).__name__}: {error}", False)
                 break
+        done = 0
         try:
-            done = await self._store.write(self._take_all, _join_albums(ready))
+            done, reason = await self._write_all(_join_albums(ready))
         except Exception as error:
             log.exception("intake_failed", channel=rows[0].channel, inbox=rows[0].id)
-            done, failure = 0, (rows[0], f"{type(error).__name__}: {error}", False)
-        else:
-            if isinstance(done, tuple):
-                failure = (rows[done[0]], done[1], False)
-                done = done[0]
+            reason = f"{type(error).__name__}: {error}"
+        if reason:
+            failure = (rows[done], reason, False)
         self.processed += done
         if failure is not None:
             await self._fail(failure, rows)
@@ -158,7 +195,7 @@ class Intake:
     async def _prepare(self, row: Waiting) -> list[Prepared]:
         channel = self._channels.get(row.channel)
         if channel is None:
-            raise DecodeFailed(f"the channel {row.channel} is not configured")
+            raise DecodeFailed(f"the channel {row.channel} is not configured", tries=MANY)
         raw = Raw(row.channel, row.event_id, row.lane, row.body, row.received_at, evidence=row.evidence)
         if isinstance(channel, Examines) and not raw.evidence:
             raw = replace(raw, evidence=await self._examine(channel, raw))
@@ -220,10 +257,19 @@ class Intake:
         turn = Turn(tx, office, self._clock())
         return commands.perform(turn, member, inbound.text, ticket, inbound=inbound)
 
-    def _take_all(
-        self, tx: Connection, ready: Sequence[tuple[Waiting, list[Prepared]]]
-    ) -> int | tuple[int, str]:
+    async def _write_all(self, ready: Sequence[tuple[Waiting, list[Prepared]]]) -> tuple[int, str]:
         """Take prepared rows. Return how many; with the reason when one failed and the rest must wait."""
+        try:
+            return await self._store.write(self._take_all, ready, False)
+        except DBAPIError as error:
+            if not is_conflict(error):
+                raise
+        # Two processes met, again and again: whose fault it is shows when each row stands for itself.
+        return await self._store.write(self._take_all, ready, True)
+
+    def _take_all(
+        self, tx: Connection, ready: Sequence[tuple[Waiting, list[Prepared]]], alone: bool
+    ) -> tuple[int, str]:
         for count, (row, prepared) in enumerate(ready):
             try:
                 with savepoint(tx):
@@ -233,11 +279,13 @@ class Intake:
                     inbox.finish(tx, row, turn.now)
             except LostLease:
                 log.warning("lease_lost", inbox=row.id)
-                return count
+                return count, ""
             except Exception as error:
+                if is_conflict(error) and not alone:
+                    raise  # the store repeats the transaction
                 log.exception("intake_failed", channel=row.channel, inbox=row.id)
                 return count, f"{type(error).__name__}: {error}"
-        return len(ready)
+        return len(ready), ""
 
     def _take(self, turn: Turn, one: Prepared) -> None:
         if one.performed is not None:
@@ -247,14 +295,18 @@ class Intake:
                 return
         routing.take(turn, one.inbound, one.decision)
 
-    async def _undecodable(self, row: Waiting, error: DecodeFailed) -> list[Prepared] | None:
+    def _undecodable(self, row: Waiting) -> list[Prepared] | None:
         """A mail that no parser can read is a ticket all the same, with the original attached."""
         decoder = getattr(self._channels.get(row.channel), "decoder", None)
         minimal = getattr(decoder, "undecodable", None)
-        if minimal is None or not error.final:
+        if minimal is None:
             return None
         raw = Raw(row.channel, row.event_id, row.lane, row.body, row.received_at, evidence=row.evidence)
-        return [Prepared(clean(inbound)) for inbound in minimal(raw)]
+        try:
+            return [Prepared(clean(inbound)) for inbound in minimal(raw)]
+        except Exception:
+            log.exception("undecodable_failed", channel=row.channel, inbox=row.id)
+            return None
 
     async def _fail(self, failure: tuple[Waiting, str, bool], rows: Sequence[Waiting]) -> None:
         row, reason, final = failure

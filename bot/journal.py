@@ -27,9 +27,13 @@ class StoreJournal:
 
     async def append(self, room: str, key: str, body: str) -> int:
         number = await self._store.write(journal.append, self._clock(), self._channel, room, key, body)
+        self.wake()
+        return number
+
+    def wake(self) -> None:
+        """Somebody wrote, here or in another process."""
         for event in self._waiting:
             event.set()
-        return number
 
     async def since(self, room: str, after: int, limit: int = 500) -> Sequence[tuple[int, str]]:
         return await self._store.read(journal.since, self._channel, room, after, limit)

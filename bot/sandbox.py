@@ -16,18 +16,20 @@ from typing import Any
 
 from channels.conversation import Inbound, Raw
 
+START_TIMEOUT_S = 60.0  # to start a worker on a busy machine: not the mail's fault
 TIMEOUT_S = 10.0  # wall time; the parser's own limits end far below it
+MANY = 1000  # tries: as often as the line tries anything
 MEMORY_BYTES = 2 * 1024**3
 WORKERS = 2
 _LENGTH = struct.Struct(">Q")
 
 
 class DecodeFailed(Exception):
-    """The worker raised, ran too long or died. `final`: trying again would do the same."""
+    """The worker raised, ran too long or died. `tries`: how often it makes sense to try in all."""
 
-    def __init__(self, reason: str, *, final: bool = False) -> None:
+    def __init__(self, reason: str, *, tries: int) -> None:
         super().__init__(reason)
-        self.final = final
+        self.tries = tries
 
 
 class Sandbox:
@@ -44,21 +46,24 @@ class Sandbox:
         """Decode in a worker. Raise DecodeFailed."""
         worker = await self._idle.get()
         try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await worker.start()
             async with asyncio.timeout(self._timeout_s):
                 ok, result = await worker.ask(raw)
         except TimeoutError as error:
             await worker.kill()
-            raise DecodeFailed(f"decoding took longer than {self._timeout_s:g} s", final=True) from error
+            # Once more: a machine that stood still looks the same as a mail without end.
+            raise DecodeFailed(f"decoding took longer than {self._timeout_s:g} s", tries=2) from error
         except (OSError, EOFError, asyncio.IncompleteReadError) as error:
             await worker.kill()
-            raise DecodeFailed("the decoding process died") from error
+            raise DecodeFailed("the decoding process died", tries=3) from error
         except BaseException:
             await worker.kill()
             raise
         finally:
             self._idle.put_nowait(worker)
         if not ok:
-            raise DecodeFailed(result, final=True)
+            raise DecodeFailed(result, tries=1)
         return result  # type: ignore[no-any-return]
 
     async def close(self) -> None:
@@ -71,24 +76,33 @@ class _Worker:
         self._decoder = decoder
         self._process: asyncio.subprocess.Process | None = None
 
+    async def start(self) -> None:
+        """Start the process unless it runs, and wait until it is ready."""
+        if self._process is not None and self._process.returncode is None:
+            return
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from bot.sandbox import serve; serve()",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        await self._send(self._decoder)
+        await self._receive()
+
     async def ask(self, raw: Raw) -> tuple[bool, Any]:
-        if self._process is None:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                "from bot.sandbox import serve; serve()",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-            await self._send(self._decoder)
         await self._send(pickle.dumps(raw, protocol=pickle.HIGHEST_PROTOCOL))
-        stdout = self._process.stdout
-        if stdout is None:
-            raise EOFError
-        (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
-        # our own code wrote this: a worker parses hostile mail but runs nothing from it
-        answer: tuple[bool, Any] = pickle.loads(await stdout.readexactly(length))
+        answer: tuple[bool, Any] = await self._receive()
         return answer
+
+    async def _receive(self) -> Any:
+        process = self._process
+        if process is None or process.stdout is None:
+            raise EOFError
+        (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+        # our own code wrote this: a worker parses hostile mail but runs nothing from it
+        return pickle.loads(await process.stdout.readexactly(length))
 
     async def _send(self, payload: bytes) -> None:
         process = self._process
@@ -120,15 +134,18 @@ def serve() -> None:
         head = source.read(_LENGTH.size)
         return pickle.loads(source.read(_LENGTH.unpack(head)[0])) if len(head) == _LENGTH.size else None
 
-    decoder = receive()
-    while decoder is not None and (raw := receive()) is not None:
-        try:
-            answer: tuple[bool, Any] = (True, decoder(raw))
-        except Exception as error:
-            answer = (False, f"{type(error).__name__}: {error}"[:500])
-        payload = pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
+    def answer(value: object) -> None:
+        payload = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         sink.write(_LENGTH.pack(len(payload)) + payload)
         sink.flush()
+
+    decoder = receive()
+    answer("ready")
+    while decoder is not None and (raw := receive()) is not None:
+        try:
+            answer((True, decoder(raw)))
+        except Exception as error:
+            answer((False, f"{type(error).__name__}: {error}"[:500]))
 
 
 def _limit_memory() -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from crm_store import schema
 from crm_store.rows import insert, is_postgresql
+from crm_store.wakeups import notify
 
 LANE_SLICE = 50  # rows of one lane that one claim takes
 inbox = schema.inbox
@@ -74,6 +76,8 @@ def accept(
             ],
         )
         new = max(result.rowcount, 0)
+        if new:
+            notify(tx, "inbox")
     for channel, value in cursors:
         tx.execute(
             insert(tx, schema.cursor)
@@ -88,19 +92,22 @@ def cursor(tx: Connection, channel: str) -> str | None:
 
 
 def claim(
-    tx: Connection, now: datetime, *, lanes: int, lease_s: float, busy: Sequence[tuple[str, str]] = ()
+    tx: Connection,
+    now: datetime,
+    *,
+    lanes: int,
+    lease_s: float,
+    busy: Sequence[tuple[str, str]] = (),
+    skip: Sequence[str] = (),
 ) -> list[list[Waiting]]:
-    """Lease the due heads of up to `lanes` lanes, each with what waits behind it. One list a lane."""
-    heads = (
-        select(func.min(inbox.c.id).label("id"))
-        .where(inbox.c.state == "pending")
-        .group_by(inbox.c.channel, inbox.c.lane)
-        .subquery()
-    )
+    """Lease the due heads of up to `lanes` lanes, each with what waits behind it. One list a lane.
+
+    Lanes in `busy` and all of the channels in `skip` are left alone.
+    """
     query = (
         select(inbox.c.id, inbox.c.channel, inbox.c.lane)
         .where(
-            inbox.c.id.in_(select(heads.c.id)),
+            inbox.c.id.in_(_heads()),
             inbox.c.state == "pending",
             inbox.c.due_at <= now,
             or_(inbox.c.lease_until.is_(None), inbox.c.lease_until < now),
@@ -108,33 +115,21 @@ def claim(
         .order_by(inbox.c.id)
         .limit(lanes + len(busy))
     )
+    if skip:
+        query = query.where(inbox.c.channel.not_in(list(skip)))
     if is_postgresql(tx):
-        query = query.with_for_update(skip_locked=True)
+        # Of two that were accepted at once the second may be committed first and be at work as the head.
+        other = inbox.alias("other")
+        at_work = select(other.c.id).where(
+            other.c.state == "pending",
+            other.c.channel == inbox.c.channel,
+            other.c.lane == inbox.c.lane,
+            other.c.lease_until >= now,
+        )
+        query = query.where(~at_work.exists()).with_for_update(skip_locked=True)
     owned = set(busy)
-    claimed: list[list[Waiting]] = []
-    for head in [h for h in tx.execute(query).all() if (h.channel, h.lane) not in owned][:lanes]:
-        rows = tx.execute(
-            select(
-                inbox.c.id,
-                inbox.c.channel,
-                inbox.c.event_id,
-                inbox.c.lane,
-                inbox.c.body,
-                inbox.c.evidence,
-                inbox.c.received_at,
-                inbox.c.attempts,
-                (inbox.c.fence + 1).label("fence"),
-            )
-            .where(
-                inbox.c.state == "pending",
-                inbox.c.channel == head.channel,
-                inbox.c.lane == head.lane,
-                or_(inbox.c.id == head.id, and_(inbox.c.attempts == 0, inbox.c.id > head.id)),
-            )
-            .order_by(inbox.c.id)
-            .limit(LANE_SLICE)
-        ).all()
-        claimed.append([Waiting(**r._mapping) for r in rows])
+    heads = [h for h in tx.execute(query).all() if (h.channel, h.lane) not in owned][:lanes]
+    claimed = [_lane(tx, head) for head in heads]
     ids = [{"row": r.id} for lane in claimed for r in lane]
     if ids:
         tx.execute(
@@ -144,6 +139,57 @@ def claim(
             ids,
         )
     return claimed
+
+
+def _heads() -> Any:
+    """The first pending row of each lane: the rest of the lane waits for it."""
+    return (
+        select(func.min(inbox.c.id))
+        .where(inbox.c.state == "pending")
+        .group_by(inbox.c.channel, inbox.c.lane)
+        .scalar_subquery()
+    )
+
+
+def _lane(tx: Connection, head: Any) -> list[Waiting]:
+    """A head and what waits behind it, up to the first row that failed before: that one goes alone."""
+    rows = tx.execute(
+        select(
+            inbox.c.id,
+            inbox.c.channel,
+            inbox.c.event_id,
+            inbox.c.lane,
+            inbox.c.body,
+            inbox.c.evidence,
+            inbox.c.received_at,
+            inbox.c.attempts,
+            (inbox.c.fence + 1).label("fence"),
+        )
+        .where(
+            inbox.c.state == "pending",
+            inbox.c.channel == head.channel,
+            inbox.c.lane == head.lane,
+            inbox.c.id >= head.id,
+        )
+        .order_by(inbox.c.id)
+        .limit(LANE_SLICE)
+    ).all()
+    return [Waiting(**r._mapping) for r in takewhile(lambda r: r.id == head.id or r.attempts == 0, rows)]
+
+
+def renew(tx: Connection, rows: Sequence[Waiting], until: datetime) -> None:
+    """Keep lanes that are still being worked on; what somebody else claimed since is not touched."""
+    tx.execute(
+        update(inbox)
+        .where(
+            inbox.c.id == bindparam("row"),
+            inbox.c.fence == bindparam("held"),
+            inbox.c.state == "pending",
+            inbox.c.lease_until.is_not(None),
+        )
+        .values(lease_until=until),
+        [{"row": r.id, "held": r.fence} for r in rows],
+    )
 
 
 def finish(tx: Connection, row: Waiting, now: datetime) -> None:
@@ -178,9 +224,11 @@ def forget_leases(tx: Connection) -> None:
 
 
 def next_due(tx: Connection) -> datetime | None:
-    """When the next pending row falls due or its lease runs out."""
+    """When the head of a lane falls due or its lease runs out. What waits behind it is not due before it."""
     return tx.execute(
-        select(func.min(func.coalesce(inbox.c.lease_until, inbox.c.due_at))).where(inbox.c.state == "pending")
+        select(func.min(func.coalesce(inbox.c.lease_until, inbox.c.due_at))).where(
+            inbox.c.state == "pending", inbox.c.id.in_(_heads())
+        )
     ).scalar()
 
 

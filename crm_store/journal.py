@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from crm_store import schema
 from crm_store.rows import insert, is_postgresql
+from crm_store.wakeups import notify
 
 journal = schema.journal
 
@@ -33,6 +34,7 @@ def append(tx: Connection, now: datetime, channel: str, room: str, key: str, bod
     tx.execute(
         insert(tx, journal).values(channel=channel, room=room, number=number, key=key, body=body, at=now)
     )
+    notify(tx, "journal")
     return number
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from crm_store import schema
 from crm_store.rows import insert_id, is_postgresql
+from crm_store.wakeups import notify
 
 outbox = schema.outbox
 OPEN = ("pending", "sending")
@@ -57,12 +58,15 @@ class Leaving:
     ticket_id: int | None
     attempts: int
     maybe_sent: bool
+    repeated: bool  # an attempt that knew of an unknown outcome has an unknown outcome itself
     fence: int
     created_at: datetime
 
 
 def put(tx: Connection, order: Order, now: datetime) -> int:
     """Write an outbox row and return its id: the key of the message."""
+    if order.due_at <= now:
+        notify(tx, "outbox")
     return insert_id(
         tx,
         outbox.insert().values(
@@ -83,8 +87,10 @@ def put(tx: Connection, order: Order, now: datetime) -> int:
     )
 
 
-def claim(tx: Connection, now: datetime, *, limit: int, lease_s: float) -> list[Leaving]:
-    """Lease the due heads of up to `limit` lanes and count the attempt."""
+def claim(
+    tx: Connection, now: datetime, *, limit: int, lease_s: float, skip: Sequence[str] = ()
+) -> list[Leaving]:
+    """Lease the due heads of up to `limit` lanes and count the attempt; channels in `skip` are left alone."""
     heads = select(func.min(outbox.c.id)).where(outbox.c.state.in_(OPEN)).group_by(outbox.c.lane)
     query = (
         select(
@@ -102,6 +108,7 @@ def claim(tx: Connection, now: datetime, *, limit: int, lease_s: float) -> list[
             outbox.c.ticket_id,
             (outbox.c.attempts + 1).label("attempts"),
             or_(outbox.c.maybe_sent, outbox.c.state == "sending").label("maybe_sent"),
+            and_(outbox.c.maybe_sent, outbox.c.state == "sending").label("repeated"),
             (outbox.c.fence + 1).label("fence"),
             outbox.c.created_at,
         )
@@ -115,8 +122,18 @@ def claim(tx: Connection, now: datetime, *, limit: int, lease_s: float) -> list[
         .order_by(outbox.c.id)
         .limit(limit)
     )
+    if skip:
+        query = query.where(outbox.c.channel.not_in(list(skip)))
     if is_postgresql(tx):
-        query = query.with_for_update(skip_locked=True)
+        # Of two that were written at once the second may be committed first and be on its way as the head.
+        other = outbox.alias("other")
+        on_its_way = select(other.c.id).where(
+            other.c.lane == outbox.c.lane,
+            other.c.id != outbox.c.id,
+            other.c.state == "sending",
+            other.c.lease_until >= now,
+        )
+        query = query.where(~on_its_way.exists()).with_for_update(skip_locked=True)
     rows = [Leaving(**r._mapping) for r in tx.execute(query).all()]
     if rows:
         tx.execute(
@@ -132,6 +149,20 @@ def claim(tx: Connection, now: datetime, *, limit: int, lease_s: float) -> list[
             [{"row": r.id, "maybe": bool(r.maybe_sent)} for r in rows],
         )
     return rows
+
+
+def renew(tx: Connection, rows: Sequence[Leaving], until: datetime) -> None:
+    """Keep rows that are still being sent; what somebody else claimed since is not touched."""
+    tx.execute(
+        update(outbox)
+        .where(
+            outbox.c.id == bindparam("row"),
+            outbox.c.fence == bindparam("held"),
+            outbox.c.state == "sending",
+        )
+        .values(lease_until=until),
+        [{"row": r.id, "held": r.fence} for r in rows],
+    )
 
 
 def settle(
@@ -161,20 +192,20 @@ def postpone(tx: Connection, row: Leaving, due_at: datetime, *, error: str, mayb
 
 
 def withdraw(tx: Connection, row_id: int, now: datetime) -> bool:
-    """Take back what no attempt was made for yet."""
+    """Take back what has certainly not been sent."""
     result = tx.execute(
         update(outbox)
-        .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.attempts == 0)
+        .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.maybe_sent.is_(False))
         .values(state="withdrawn", settled_at=now)
     )
     return result.rowcount == 1
 
 
 def amend(tx: Connection, row_id: int, body: str) -> bool:
-    """Change the text of what no attempt was made for yet."""
+    """Change the text of what has certainly not been sent."""
     result = tx.execute(
         update(outbox)
-        .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.attempts == 0)
+        .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.maybe_sent.is_(False))
         .values(body=body)
     )
     return result.rowcount == 1
@@ -228,11 +259,12 @@ def dead(tx: Connection, *, limit: int = 200) -> list[Any]:
 
 
 def retry(tx: Connection, row_id: int, now: datetime) -> bool:
-    """Send again what is dead or unknown."""
+    """Send again what is dead or unknown, because a person wants it. The attempts stay counted: a channel
+    that can look for an earlier one does."""
     result = tx.execute(
         update(outbox)
         .where(outbox.c.id == row_id, outbox.c.state.in_(["dead", "unknown"]))
-        .values(state="pending", due_at=now, attempts=0, settled_at=None)
+        .values(state="pending", due_at=now, maybe_sent=False, settled_at=None)
     )
     return result.rowcount == 1
 

@@ -42,6 +42,7 @@ class TelegramChannel(Quiet):
         )
         self._setup = setup
         self._settings = Settings.model_validate(dict(setup.settings))
+        self.exclusive = self._settings.mode == "polling"  # Telegram answers one long poll a bot
         token = self._settings.token.get_secret_value()
         self._api = Api(token, self._settings.api_base, self._settings.request_timeout_s)
         limits = Limits(self._settings.messages_per_s)
