@@ -39,7 +39,8 @@ _SUBJECT = re.compile(
     r"|nie można dostarczyć|niedostarcz|zwrot|не доставлено|недоставлен|не удалось доставить"
     r"|не может быть доставлено|возвращен|nedoručiteln|kan (?:inte|ikke) leverer|olevererbart"
     r"|iletilemedi|teslim edilemedi"
-    r"|退信|无法投递|未送达|投递失败|无法送达|未能送达|无法传递|邮件被退回|系统退信|退件|無法傳遞|未傳遞|無法投遞|寄送失敗|配信不能|配信できません|送信できません|エラーメール"
+    r"|退信|无法投递|未送达|投递失败|无法送达|未能送达|无法传递|邮件被退回|系统退信|退件|無法傳遞"
+    r"|未傳遞|無法投遞|寄送失敗|配信不能|配信できません|送信できません|エラーメール"
     r"|未配信|届けられませんでした|발송 실패|전송 실패|반송|배달되지|전달되지|수신 실패|보내지 못",
     re.I,
 )
@@ -52,7 +53,8 @@ _BODY = re.compile(
     r"|failed to)\s+(?:be\s+)?(?:deliver|send|reach|be delivered)|permanent fatal errors"
     r"|this is a permanent error|user unknown|unknown user|no such (?:user|mailbox|address|recipient)"
     r"|mailbox (?:full|unavailable|not found|is full)|delivery attempts?"
-    r"|退信|无法投递|无法送达|未能送达|投递失败|退回|不存在|無法|失败|配信でき|届け(?:る|られ)|送信に失敗|전송할 수 없|배달하지 못|전달하지 못|존재하지 않",
+    r"|退信|无法投递|无法送达|未能送达|投递失败|退回|不存在|無法|失败|配信でき|届け(?:る|られ)"
+    r"|送信に失敗|전송할 수 없|배달하지 못|전달하지 못|존재하지 않",
     re.I,
 )
 # What the far side said, as RFC 3463 codes; read in order, the first that fits.
@@ -61,8 +63,10 @@ _REASONS = (
         r"mailbox[^\n]{0,20} (?:is )?full|full mailbox|over ?quota|quota exceeded|exceed[^\n]{0,30}quota"
         r"|quota[^\n]{0,20}exceed|insufficient (?:system )?storage|out of (?:disk )?space|mailbox (?:size"
         r"|space|quota)|storage (?:limit|quota|allocation)|too many messages|disk (?:quota|space)"
-        r"|inbox is full|account is over|receiving mail at a rate|user is over|邮箱(?:已满|空间不足|容量)|空间不足|信箱已滿"
-        r"|收件人邮箱.{0,6}满|容量.{0,8}(?:超|満)|メールボックス.{0,16}(?:一杯|いっぱい|超)|받은\s?편지함.{0,10}(?:가득|초과)|용량.{0,6}초과"),
+        r"|inbox is full|account is over|receiving mail at a rate|user is over|邮箱(?:已满|空间不足"
+        r"|容量)|空间不足|信箱已滿"
+        r"|收件人邮箱.{0,6}满|容量.{0,8}(?:超|満)|メールボックス.{0,16}(?:一杯|いっぱい|超)"
+        r"|받은\s?편지함.{0,10}(?:가득|초과)|용량.{0,6}초과"),
     ("5.3.4",
         r"message (?:size|is too|too|file too) (?:large|big|exceed)|too (?:large|big)|size (?:limit"
         r"|exceed)|exceeds? (?:the )?(?:maximum|size|fixed|allowed)[^\n]{0,40}size|maximum[^\n]{0,20}size"
@@ -75,13 +79,15 @@ _REASONS = (
         r"|not authori[sz]ed|permission|blocked|black ?list|block ?list|blacklisted|rejected (?:due to|as"
         r"|by|for)[^\n]{0,30}(?:spam|content|policy|security)|spam|policy|dmarc|spf |dkim|dnsbl|rbl"
         r"|reputation|banned|prohibited|unsolicited|virus|content (?:filter|reject)"
-        r"|message (?:content )?(?:was )?reject|denied|restricted|垃圾邮件|拒收|被拒绝|拒绝接收|スパム|受信拒否|拒否|스팸|차단|거부"),
+        r"|message (?:content )?(?:was )?reject|denied|restricted|垃圾邮件|拒收|被拒绝|拒绝接收|スパム"
+        r"|受信拒否|拒否|스팸|차단|거부"),
     ("5.1.2",
         r"host (?:or domain name )?not found|domain (?:not found|name not found|does not exist|isn't"
         r"|unknown|couldn't)|no such (?:domain|host)|unknown (?:host|domain)|unrouteable (?:mail )?domain"
         r"|bad destination (?:host|system)|name (?:service|server) error|nxdomain"
         r"|couldn't find (?:any )?(?:host|server|an? exchanger)|illegal host|invalid domain"
-        r"|all relevant mx records|no (?:mx|mail exchanger)|host unknown|域名(?:不存在|错误|解析)|ドメイン.{0,14}(?:見つか"
+        r"|all relevant mx records|no (?:mx|mail exchanger)|host unknown|域名(?:不存在|错误|解析)"
+        r"|ドメイン.{0,14}(?:見つか"
         r"|存在)|도메인.{0,10}(?:없|찾을)"),
     ("5.1.1",
         r"user (?:is )?(?:unknown|not found|doesn'?t exist|does not exist|not exist)|unknown (?:user"
@@ -92,8 +98,10 @@ _REASONS = (
         r"|was not found|rejected|doesn't have|not valid|not recogni[sz]ed)|invalid (?:recipient|address"
         r"|mailbox|user)|unrouteable address|no mailbox (?:here )?by that name|not (?:a"
         r"|our) (?:valid )?(?:customer|user|recipient|mailbox)|not have an? (?:yahoo|account)"
-        r"|undeliverable address|not listed in|no account|(?:用户|收件人|邮箱|帐号|账号|地址|使用者|收件者)[^\n]{0,14}(?:不存在"
-        r"|未找到|无效|不正确|錯誤|不明|找不到)|不存在|(?:ユーザー?|宛先|アドレス|メールアドレス)[^\n]{0,20}(?:存在し|見つか|不明)|(?:사용자|수신자|주소"
+        r"|undeliverable address|not listed in|no account|(?:用户|收件人|邮箱|帐号|账号|地址|使用者"
+        r"|收件者)[^\n]{0,14}(?:不存在"
+        r"|未找到|无效|不正确|錯誤|不明|找不到)|不存在|(?:ユーザー?|宛先|アドレス"
+        r"|メールアドレス)[^\n]{0,20}(?:存在し|見つか|不明)|(?:사용자|수신자|주소"
         r"|계정)[^\n]{0,14}(?:없|존재하지|찾을 수)"),
     ("5.2.1",
         r"(?:account|mailbox|user|address|recipient)[^\n]{0,40}(?:disabled|inactive|suspended|closed"
@@ -339,7 +347,8 @@ def _free_form(
 
 _POINTS_AT = re.compile(
     r"(?:recipients?|address(?:es|ed)?|delivered to|delivery to|deliver (?:to|your message to)"
-    r"|following|failed|for|to|user|unknown|收件人|收件者|地址|发往|发送到|发给|投递到|送往|宛先|宛て|수신자|받는\s?사람"
+    r"|following|failed|for|to|user|unknown|收件人|收件者|地址|发往|发送到|发给|投递到|送往|宛先|宛て"
+    r"|수신자|받는\s?사람"
     r"|주소)\s*[^\n@]{0,40}$",
     re.I,
 )

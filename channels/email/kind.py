@@ -14,14 +14,16 @@ _AUTO_FIELDS = ("x-autoreply", "x-autorespond", "x-autoresponder", "x-auto-respo
 _LIST_FIELDS = ("list-id", "list-post", "list-help", "list-subscribe", "list-owner", "list-archive")
 _VACATION = (
     "out of office", "out of the office", "automatic reply", "auto reply", "auto-reply", "autoreply", "auto response",
-    "auto-response", "autoresponse", "vacation", "away from", "on leave", "abwesenheit", "abwesend", "automatische antwort",
-    "nicht im büro", "réponse automatique", "absence du bureau", "absent du bureau", "message d'absence",
+    "auto-response", "autoresponse", "vacation", "away from", "on leave", "abwesenheit", "abwesend",
+    "automatische antwort", "nicht im büro", "réponse automatique", "absence du bureau",
+    "absent du bureau", "message d'absence",
     "respuesta automática", "fuera de la oficina", "fuera de oficina", "risposta automatica", "fuori sede",
     "fuori ufficio", "resposta automática", "ausência", "fora do escritório", "automatisch antwoord", "afwezig",
     "automatiskt svar", "autosvar", "frånvaro", "automatisk svar", "fraværende", "fravær", "automaattinen vastaus",
     "poissa", "automatyczna odpowiedź", "odpowiedź automatyczna", "nieobecność", "poza biurem", "automatická odpověď",
     "mimo kancelář", "otomatik yanıt", "ofis dışında", "автоответ", "автоматический ответ", "отсутств", "автовідповідь",
-    "автоматична відповідь", "自动回复", "自動回覆", "自动答复", "自動回復", "不在办公室", "休假", "自動返信", "自動応答",
+    "автоматична відповідь", "自动回复", "自動回覆", "自动答复", "自動回復", "不在办公室",
+    "休假", "自動返信", "自動応答",
     "不在通知", "不在の", "자동 회신", "자동회신", "자동 응답", "자동응답", "부재중", "trả lời tự động",
     "automatikus válasz", "răspuns automat", "αυτόματη απάντηση",
 )  # fmt: skip
@@ -97,7 +99,8 @@ def _is_automatic(fields: headers.Fields, root: body.Node, subject: str, sender:
 
 def _is_robot(address: str) -> bool:
     local = address.partition("@")[0].lower()
-    return local.startswith(("mailer-daemon", "postmaster", "noreply", "no-reply", "no_reply", "donotreply", "do-not-reply",
+    return local.startswith(("mailer-daemon", "postmaster", "noreply", "no-reply", "no_reply", "donotreply",
+                             "do-not-reply",
                              "autoreply", "auto-reply", "autoresponder", "bounce", "notification"))  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from channels.email import quote_words
 from channels.email.lines import WINDOW, Line
 
 _DECORATION = " \t\xa0\u3000-_=*~—–─━<>#·.|"
+_LINE_WORD = re.compile(r"line|ligne|línea|riga|linha|regel|lijn|linie|zeile|linea|行|线|線|줄|선", re.I)
 _RULER = re.compile(r"^\s?[-_=—–─━*]{5,}\s*$")
 _AT_END = re.compile(r"[>)\]\"*]\s*[:：]\s*[*_]*$")
 _WROTE_AFTER = re.compile(  # `Name <address> escreveu (date):`
@@ -68,16 +69,8 @@ def block_at(lines: list[Line], i: int, budget: Budget) -> Block | None:
     header = _header_block(lines, i)
     if header:
         return Block(header, "header")
-    if (
-        (len(text) < 250 and "line" in text.lower())
-        or "行" in text
-        or "线" in text
-        or "줄" in text
-        or "Linie" in text
-        or "Zeile" in text
-    ):
-        if quote_words.ABOVE.search(text):
-            return Block(i + 1, "above")
+    if len(text) < 250 and _LINE_WORD.search(text) and quote_words.ABOVE.search(text):
+        return Block(i + 1, "above")
     return _attribution(lines, i, budget)
 
 
@@ -304,53 +297,47 @@ def _closed_sentence(text: str) -> bool:
 
 def _accept(lines: list[Line], i: int, j: int, joined: str, starts: bool) -> Block | None:
     bare = joined.strip()
-    colon = bare.rstrip(" *_-").endswith((":", "："))
-    verb_last = quote_words.WROTE_LAST.search(bare[-80:]) is not None
-    framed = bare.startswith(("--", "__")) and bare.endswith(("--", "__"))
-    address = "@" in bare
-    date = quote_words.DATE.search(bare)
-    time = quote_words.TIME.search(bare) is not None
-    n = len(lines)
     follows = next_text(lines, j + 1)
-    quote_next = follows < n and (lines[follows].depth > 0 or lines[follows].mark in ("weak", "own"))
-    begin = bool(date) and date is not None and date.start() < 30
-    single = i == j
-    ok = False
-    if verb_last and (colon or framed or quote_next):
-        if (
-            (address and (starts or begin or single or bare.lstrip("\"'“*- ")[:1].isupper() or quote_next))
-            or (date is not None and (time or quote_next) and (starts or begin or single))
-            or ((framed or quote_next) and len(bare) < 120 and single)
-            or (date is not None and quote_words.WROTE_STRONG.search(bare))
-        ):
-            ok = True
-    if not ok and colon and quote_words.WROTE_INSIDE.search(bare) and (starts or begin):
-        ok = (
-            (address and (date is not None or time))
-            or (date is not None and time)
-            or (date is not None and quote_next)
-        )
-    if not ok and colon and address and (date is not None or time) and _WROTE_AFTER.search(bare):
-        ok = True
-    if not ok and colon and address and date is not None and begin and _AT_END.search(bare):
-        ok = True
-    if not ok and colon and address and time and starts and _AT_END.search(bare):
-        ok = True
-    if not ok and quote_next and address and date is not None and begin and bare[-1:] in ">)]:：":
-        ok = True
-    if (
-        not ok
-        and quote_next
-        and colon
-        and date is not None
-        and (time or address)
-        and begin
-        and len(bare) < 160
-    ):
-        ok = True
-    if not ok:
+    quote_next = follows < len(lines) and (lines[follows].depth > 0 or lines[follows].mark in ("weak", "own"))
+    if not _introduces(bare, single=i == j, starts=starts, quote_next=quote_next):
         return None
     return Block(j + 1, "attribution", keep=_shared_line(lines[i].text, starts))
+
+
+def _introduces(bare: str, *, single: bool, starts: bool, quote_next: bool) -> bool:
+    """Weigh the evidence: "wrote", an address, a date, a time, a colon, and whether a quote follows."""
+    colon = bare.rstrip(" *_-").endswith((":", "："))
+    framed = bare.startswith(("--", "__")) and bare.endswith(("--", "__"))
+    if not (colon or framed or quote_next):
+        return False
+    found = quote_words.DATE.search(bare)
+    date = found is not None
+    opens = starts or (found is not None and found.start() < 30)
+    time = quote_words.TIME.search(bare) is not None
+    address = "@" in bare
+    if quote_words.WROTE_LAST.search(bare[-80:]):
+        named = single or quote_next or bare.lstrip("\"'“*- ")[:1].isupper()
+        if address and (opens or named):
+            return True
+        if date and (time or quote_next) and (opens or single):
+            return True
+        if (framed or quote_next) and single and len(bare) < 120:
+            return True
+        if date and quote_words.WROTE_STRONG.search(bare):
+            return True
+    if colon and opens and quote_words.WROTE_INSIDE.search(bare):
+        if date and (address or time or quote_next):
+            return True
+        if address and time:
+            return True
+    if colon and address and (date or time):
+        if _WROTE_AFTER.search(bare):
+            return True
+        if opens and _AT_END.search(bare):
+            return True
+    if not (quote_next and date and opens):
+        return False
+    return (address and bare[-1:] in ">)]:：") or (colon and (time or address) and len(bare) < 160)
 
 
 def _shared_line(text: str, starts: bool) -> str:

@@ -11,7 +11,8 @@ import re
 _LABELS = {
     "from": "from von! de da van od fra från! lähettäjä! от від kimden! gönderen! feladó! de_la από từ dari จา"
     "ก מאת من"
-    " 发件人! 发信人! 寄件者! 寄件人! 發件人! 差出人! 送信者! 送信元! 보낸_사람! 보낸사람! 보낸이! 보낸_이! 발신자! 발신인!"
+    " 发件人! 发信人! 寄件者! 寄件人! 發件人! 差出人! 送信者! 送信元! 보낸_사람! 보낸사람! 보낸이! 보"
+    "낸_이! 발신자! 발신인!"
     " šalje! od_koho от_кого! від_кого! envoyé_par! enviado_por gesendet_von! 发自 来自 寄件 from_name expéditeur!"
     " remitente! mittente! remetente! afzender! absender! avsändare! avsender! afsender! nadawca! odesílatel!"
     " отправитель! відправник! expeditor! αποστολέας! người_gửi! pengirim!",
@@ -24,8 +25,10 @@ _LABELS = {
     "ποστολή!"
     " ημερομηνία đã_gửi! ngày dikirim! tanggal ส่ง วันที่ נשלח! תאריך تاريخ_الإرسال! التاريخ изпратено"
     "! poslano!"
-    " poslato! enviat! 发送时间! 发送日期! 发件时间! 傳送時間! 寄件日期! 寄件時間! 傳送日期! 日期 时间 時間 已发送 已傳送"
-    " 寄送時間! 發送時間! 送信日時! 送信日! 日時 日付 보낸_날짜! 보낸날짜! 보낸_시간! 보낸시간! 발송일! 날짜 일시 sent_at"
+    " poslato! enviat! 发送时间! 发送日期! 发件时间! 傳送時間! 寄件日期! 寄件時間! 傳送日期! 日期 时间"
+    " 時間 已发送 已傳送"
+    " 寄送時間! 發送時間! 送信日時! 送信日! 日時 日付 보낸_날짜! 보낸날짜! 보낸_시간! 보낸시간! 발송일"
+    "! 날짜 일시 sent_at"
     " date_sent sent_on date_d'envoi! fecha_de_envío! data_de_envio! odeslané! saatja kuupäev",
     "to": "to an à a para aan do till til vastaanottaja! saaja кому! komu kime! alıcı! címzett! către! προς "
     "tới đến"
@@ -34,7 +37,8 @@ _LABELS = {
     " destinatario! destinatário! empfänger! ontvanger! mottagare! mottaker! modtager!",
     "cc": "cc bcc kopie kopia kopi копия! копія! dw! udw! másolatot_kap! bilgi κοιν. κοινοποίηση copie copie"
     "_à cco"
-    " copia kopio kópia 抄送! 密送! 副本! 密件抄送! 密件副本! ccへ 참조! 숨은참조! đồng_kính_gửi copia_oculta tembusan"
+    " copia kopio kópia 抄送! 密送! 副本! 密件抄送! 密件副本! ccへ 참조! 숨은참조! đồng_kính_gửi copia"
+    "_oculta tembusan"
     " importance attachments priority priorität wichtigkeit anlagen pièces_jointes datos_adjuntos alle"
     "gati anexos"
     " bijlagen załączniki bilagor vedlegg 附件 重要性 添付ファイル 첨부 organization reply-to message-id"
@@ -77,7 +81,8 @@ orijinal ileti|orijinal mesaj|özgün ileti|asıl mesaj|özgün mesaj|eredeti ü
 αρχικό μήνυμα|thư gốc|tin nhắn gốc|pesan asli|originalna poruka|izvorna poruka|izvirno sporočilo
 оригинално съобщение|originaal kiri|missatge original
 原始邮件|原始郵件|邮件原件|原邮件|原始信件|原郵件|原始消息|原始訊息|回复的原邮件|回复的邮件|回复邮件|原文|来信原文
-原件|邮件原文|郵件原文|源邮件|历史邮件|original message from|元のメッセージ|元のメール|オリジナルメッセージ|オリジナル メッセージ|引用元メッセージ
+原件|邮件原文|郵件原文|源邮件|历史邮件|original message from|元のメッセージ|元のメール|オリジナルメッセージ
+オリジナル メッセージ|引用元メッセージ
 元メール|원본 메시지|원본메시지|원본 메일|원본메일|원래 메시지|원래메시지|기존 메일|original 메시지|원문
 """
 _FORWARD = """
@@ -101,10 +106,13 @@ iletilmiş mesaj|yönlendirilmiş mesaj|iletilen mesaj|iletilen ileti|yönlendir
 továbbított üzenet|továbbított levél|mesaj redirecționat|mesaj înaintat|προωθημένο μήνυμα|thư được chuyển tiếp
 tin nhắn chuyển tiếp|pesan yang diteruskan|препратено съобщение|proslijeđena poruka|posredovano sporočilo
 missatge reenviat
-转发邮件|转发的邮件|转发的消息|转发邮件信息|转发邮件开始|已转发邮件|已轉寄郵件|轉寄郵件|轉寄的郵件|轉寄信件|轉寄的訊息|轉寄訊息
-转发信息|转发消息|被转发邮件|被转发的邮件|下面是被转发的邮件|以下是转发的邮件|以下是轉寄的郵件|以下是轉寄信件|開始轉寄郵件
+转发邮件|转发的邮件|转发的消息|转发邮件信息|转发邮件开始|已转发邮件|已轉寄郵件|轉寄郵件|轉寄的郵件|轉寄信件
+轉寄的訊息|轉寄訊息
+转发信息|转发消息|被转发邮件|被转发的邮件|下面是被转发的邮件|以下是转发的邮件|以下是轉寄的郵件|以下是轉寄信件
+開始轉寄郵件
 开始转发邮件|轉寄郵件開始|已轉寄的郵件|已轉寄的訊息|已转发的消息|已转发的邮件|forwarded message 转发邮件
-転送メッセージ|転送メール|転送されたメッセージ|転送されたメール|転送元メッセージ|以下は転送されたメッセージです|転送|転送メッセージの開始
+転送メッセージ|転送メール|転送されたメッセージ|転送されたメール|転送元メッセージ
+以下は転送されたメッセージです|転送|転送メッセージの開始
 전달된 메시지|전달된 메일|전달된 이메일|전달 메시지|전달메일|다음은 전달된 메시지입니다|전달된 메시지의 시작
 """
 
@@ -129,8 +137,10 @@ WROTE_LAST = re.compile(
     r"|napisao\s+je|napisala\s+je|ezt\s+írta(?:\s+\([^)]{1,40}\))?|şunu\s+yazdı|şunları\s+yazdı"
     r"|wrote\s+this|a\s+envoyé"
     r"|har\s+skrivit|has\s+written|följande|het\s+volgende)"
-    r"|写道|寫道|写到|寫到|的邮件|的郵件|来信|写信|のメール|wrote|さんは書きました|さんが書きました|は書きました|が書きました|さんからのメール"
-    r"|님이\s?작성|님\s?작성|작성|님이\s?쓴\s?글|님이\s?쓰셨습니다|님께서\s?작성|เขียนว่า|เขียน|כתב/ה|כתב|כתבה|‫?كتب|نوشت)"
+    r"|写道|寫道|写到|寫到|的邮件|的郵件|来信|写信|のメール|wrote|さんは書きました|さんが書きました"
+    r"|は書きました|が書きました|さんからのメール"
+    r"|님이\s?작성|님\s?작성|작성|님이\s?쓴\s?글|님이\s?쓰셨습니다|님께서\s?작성|เขียนว่า|เขียน|כתב/ה"
+    r"|כתב|כתבה|‫?كتب|نوشت)"
     r"\s*[-—–\s*_]*[:：;]?[\s*_-]*$",
     re.I,
 )
@@ -144,7 +154,8 @@ WROTE_INSIDE = re.compile(
 )
 # Strong even without a time or an address: nobody ends an ordinary line like this.
 WROTE_STRONG = re.compile(
-    r"(?:写道|寫道|さんは書きました|님이\s?작성|のメール|şunu\s+yazdı|şunları\s+yazdı|ezt\s+írta)[^:：]{0,12}[:：]\s*$"
+    r"(?:写道|寫道|さんは書きました|님이\s?작성|のメール|şunu\s+yazdı|şunları\s+yazdı"
+    r"|ezt\s+írta)[^:：]{0,12}[:：]\s*$"
 )
 # How an attribution may begin.
 STARTER = re.compile(
@@ -188,7 +199,8 @@ ABOVE = re.compile(
     r"|(?:respuesta|respond|escrib)\w*.{0,40}(?:encima|arriba) de esta línea"
     r"|rispo\w+.{0,40}sopra questa (?:riga|linea)"
     r"|respon\w+.{0,40}acima desta linha|(?:antwoord|reageer|typ)\w*.{0,40}boven deze (?:regel|lijn)"
-    r"|请.{0,12}(?:在此|在这)(?:行|线|条线)(?:以上|上方|之上)|この(?:行|線)(?:より|の)上に.{0,16}|이\s?(?:줄|선)\s?위에.{0,16}",
+    r"|请.{0,12}(?:在此|在这)(?:行|线|条线)(?:以上|上方|之上)|この(?:行|線)(?:より|の)上に.{0,16}"
+    r"|이\s?(?:줄|선)\s?위에.{0,16}",
     re.I,
 )
 # A few words above a forward that point at it: then the forward is the message.
@@ -203,7 +215,8 @@ POINTING = re.compile(
     r"|se nedan|se nedenfor|vidarebefor"
     r"|videresend|til (?:info|orientering)|för kännedom|tiedoksi|alla oleva|для (?:сведения"
     r"|информации)|ниже|пересыла|нижче|до відома"
-    r"|viz níže|na vědomí|bilgi|aşağıda|见下|如下|下面|转发|轉寄|请看|请处理|請看|参见|供参考|請參考|请查收|ご参考|参考まで|下記|転送|ご確認|참고"
+    r"|viz níže|na vědomí|bilgi|aşağıda|见下|如下|下面|转发|轉寄|请看|请处理|請看|参见|供参考|請參考"
+    r"|请查收|ご参考|参考まで|下記|転送|ご確認|참고"
     r"|아래|전달|확인",
     re.I,
 )

@@ -13,119 +13,21 @@ if TYPE_CHECKING:
 DEPTH_LIMIT = 400  # html5ever is quadratic in nesting; deeper documents are shown as text
 SIZE_LIMIT = 1_000_000
 ENTITIES_LIMIT = 50_000  # 1,000,000 ampersands cost html5ever eight seconds
-_TAGS = set(
-    [
-        "a",
-        "abbr",
-        "b",
-        "bdi",
-        "bdo",
-        "big",
-        "blockquote",
-        "br",
-        "caption",
-        "center",
-        "cite",
-        "code",
-        "col",
-        "colgroup",
-        "dd",
-        "del",
-        "dfn",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "figcaption",
-        "figure",
-        "font",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "ins",
-        "kbd",
-        "li",
-        "mark",
-        "ol",
-        "p",
-        "pre",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "tt",
-        "u",
-        "ul",
-        "var",
-        "wbr",
-    ]
+_TAG_NAMES = (
+    "a abbr b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt em"
+    " figcaption figure font h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span"
+    " strike strong sub sup table tbody td tfoot th thead tr tt u ul var wbr"
 )
-_STYLES = set(
-    [
-        "background-color",
-        "border",
-        "border-bottom",
-        "border-collapse",
-        "border-color",
-        "border-left",
-        "border-radius",
-        "border-right",
-        "border-spacing",
-        "border-style",
-        "border-top",
-        "border-width",
-        "color",
-        "direction",
-        "font-family",
-        "font-size",
-        "font-style",
-        "font-variant",
-        "font-weight",
-        "height",
-        "letter-spacing",
-        "line-height",
-        "list-style-type",
-        "margin",
-        "margin-bottom",
-        "margin-left",
-        "margin-right",
-        "margin-top",
-        "max-width",
-        "min-width",
-        "padding",
-        "padding-bottom",
-        "padding-left",
-        "padding-right",
-        "padding-top",
-        "text-align",
-        "text-decoration",
-        "text-indent",
-        "text-transform",
-        "vertical-align",
-        "white-space",
-        "width",
-        "word-break",
-        "word-wrap",
-    ]
+_STYLE_NAMES = (
+    "background-color border border-bottom border-collapse border-color border-left border-radius"
+    " border-right border-spacing border-style border-top border-width color direction font-family"
+    " font-size font-style font-variant font-weight height letter-spacing line-height list-style-type"
+    " margin margin-bottom margin-left margin-right margin-top max-width min-width padding padding-bottom"
+    " padding-left padding-right padding-top text-align text-decoration text-indent text-transform"
+    " vertical-align white-space width word-break word-wrap"
 )
+_TAGS = set(_TAG_NAMES.split())
+_STYLES = set(_STYLE_NAMES.split())
 _TRICK = re.compile(
     r"url\s*\(|expression|javascript:|@import|-moz-binding|behavior\s*:|\\|image-set|var\s*\(", re.I
 )
@@ -162,7 +64,7 @@ def _cleaner() -> nh3.Cleaner:
         - _TAGS
         - {"head"},
         attributes={
-            "*": {"style", "align", "dir", "lang", "title", "valign", "width", "height", "class"} - {"class"},
+            "*": {"style", "align", "dir", "lang", "title", "valign", "width", "height"},
             "a": {"href"},
             "img": {"src", "alt"},
             "td": {"colspan", "rowspan", "bgcolor"},
