@@ -159,14 +159,6 @@ class Store:
         async with self._engine.connect() as connection:
             yield (await connection.get_raw_connection()).driver_connection
 
-    @contextlib.asynccontextmanager
-    async def dedicated(self) -> AsyncIterator[Any]:
-        """A connection of PostgreSQL's driver for oneself, outside of any transaction: for LISTEN."""
-        if self._engine is None:
-            raise StoreError("the store is not an open PostgreSQL store")
-        async with self._engine.connect() as connection:
-            yield (await connection.get_raw_connection()).driver_connection
-
     def now(self, tx: Connection) -> datetime:
         """The time that leases and due times are compared with: on PostgreSQL the database's own, so that
         hosts with drifting clocks agree; the clock given to the store where there is one."""
@@ -423,11 +415,6 @@ def _first(error: BaseException) -> Exception:
     while isinstance(error.__context__, DBAPIError):
         error = error.__context__
     return error if isinstance(error, Exception) else RuntimeError("a store function ended its transaction")
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Whether two processes met in this transaction: it is the store's to repeat, and nobody's fault."""
-    return isinstance(error, Conflict) or (isinstance(error, DBAPIError) and _worth_repeating(error, 1))
 
 
 def is_conflict(error: BaseException) -> bool:
