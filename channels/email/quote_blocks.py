@@ -9,6 +9,11 @@ from channels.email import quote_words
 from channels.email.lines import WINDOW, Line
 
 _DECORATION = " \t\xa0\u3000-_=*~—–─━<>#·.|"
+_QUOTING = re.compile(  # what older programs write: `Quoting Bob <b@x>:`, `In article <id>, Bob says...`
+    r"(?:quoting|quoted from|zitat von|citando|citado por|cita di|citat från|citerar|selon|in article|in message"
+    r"|in news:|цитирую|引用)\b.{0,140}(?:[:：]|\.{3}|…)\s*$",
+    re.I,
+)
 _LINE_WORD = re.compile(r"line|ligne|línea|riga|linha|regel|lijn|linie|zeile|linea|行|线|線|줄|선", re.I)
 _RULER = re.compile(r"^\s?[-_=—–─━*]{5,}\s*$")
 _AT_END = re.compile(r"[>)\]\"*]\s*[:：]\s*[*_]*$")
@@ -288,7 +293,7 @@ def _opens_address(lines: list[Line], blank: int) -> bool:
 
 def _could_end(text: str) -> bool:
     tail = text[-40:].rstrip(" *_")
-    return tail.endswith((":", "：", ">", ")", "]")) or bool(quote_words.WROTE_LAST.search(tail))
+    return tail.endswith((":", "：", ">", ")", "]", "...", "…")) or bool(quote_words.WROTE_LAST.search(tail))
 
 
 def _closed_sentence(text: str) -> bool:
@@ -335,6 +340,8 @@ def _introduces(bare: str, *, single: bool, starts: bool, quote_next: bool) -> b
             return True
         if opens and _AT_END.search(bare):
             return True
+    if quote_next and single and len(bare) < 160 and (bare.endswith((">:", "> :")) or _QUOTING.match(bare)):
+        return True
     if not (quote_next and date and opens):
         return False
     return (address and bare[-1:] in ">)]:：") or (colon and (time or address) and len(bare) < 160)

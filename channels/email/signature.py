@@ -170,6 +170,7 @@ _CONTACT = re.compile(
     r"|qq)\s?[.:：]",
     re.I | re.M,
 )
+_BARE_ADDRESS = re.compile(r"<?[\w.+-]{1,64}@[\w.-]{3,80}>?\Z")
 _NAME_WORD = re.compile(r"^[^\W\d_][\w.'’-]*\.?$")
 _DASH_NAME = re.compile(r"^\s?(?:[-–—~/]{1,2}|-{1,3}>?|\*)\s?([^\W\d_][\w.'’ ]{0,40})[.!]?$")
 _BULLET = re.compile(r"^\s*(?:[-*•·–]|\d{1,2}[.)])\s+\S")
@@ -193,7 +194,7 @@ def strip(lines: list[str], names: Collection[str] = (), *, first: bool = True) 
         _trim(out)
         _cut_sign_off(out, first)
         _trim(out)
-        _cut_contacts(out, first)
+        _cut_contacts(out, names, first)
         _cut_names(out, names, first, device)
         if len(out) == before:
             break
@@ -311,19 +312,32 @@ def _cut_delimited(out: list[str], first: bool) -> None:
                 del out[at:]
                 return
             continue
-        if strong and len(tail) <= 25 and not sum(_is_sentence(x) for x in tail) > max(2, len(tail) // 2):
+        if _signs_below(tail, strong, _announces(out, at)):
             del out[at:]
             return
-        if not strong and len(tail) <= 16 and all(_is_short(x, 110) for x in tail):
-            text = "\n".join(tail)
-            prose = sum(_is_sentence(x) for x in tail)
-            contact = len(_CONTACT.findall(text[:2000]))
-            tiny = len(tail) <= 3 and all(_is_tiny(x) for x in tail)
-            sign = bool(_STRONG.match(tail[0].strip()))
-            closes = not tail[-1].strip().strip("-_=*~#─━―－＿＝＊+・･")  # a signature in a frame
-            if prose <= 1 and ((contact >= 1 and len(tail) >= 2) or tiny or sign or (closes and not prose)):
-                del out[at:]
-                return
+
+
+def _announces(out: list[str], at: int) -> bool:
+    """Whether the text above ends with a colon: what follows is what the writer wants to say."""
+    above = next((x for x in reversed(out[max(0, at - 6) : at]) if x.strip()), "")
+    return above.rstrip(" *_").endswith((":", "："))
+
+
+def _signs_below(tail: list[str], strong: bool, announced: bool) -> bool:
+    """Whether the lines below a delimiter are a signature."""
+    prose = sum(_is_sentence(x) for x in tail)
+    if strong:
+        opens = not (_is_sentence(tail[0]) and len(tail[0].split()) > 12)
+        return len(tail) <= 25 and prose <= max(2, len(tail) // 2) and (opens or len(tail) > 2)
+    if announced or len(tail) > 16 or prose > 1 or not all(_is_short(x, 110) for x in tail):
+        return False
+    contact = len(_CONTACT.findall("\n".join(tail)[:2000]))
+    if _STRONG.match(tail[0].strip()) or (contact and len(tail) >= 2):
+        return True
+    if _named(tail[0]) and len(tail) <= 3 and all(_is_tiny(x) for x in tail):
+        return True
+    framed = not tail[-1].strip().strip("-_=*~#─━―－＿＝＊+・･")
+    return framed and not prose and (contact > 0 or _named(tail[0]))
 
 
 def _is_tiny(line: str) -> bool:
@@ -401,29 +415,40 @@ def _sign_tail(tail: list[str]) -> bool:
     )
 
 
-def _cut_contacts(out: list[str], first: bool) -> None:
-    """Cut a last paragraph that is a business card: a name, then two or more ways to reach it."""
+def _cut_contacts(out: list[str], names: Collection[str], first: bool) -> None:
+    """Cut a business card at the end: a name, then ways to reach it; or the writer's own full name and more."""
+    top = _first_text(out)
     start = len(out) - 1
     floor = max(0, len(out) - 10)
     while start > floor and out[start - 1].strip():
         start -= 1
+    if (start <= top and first) or _announces(out, start):
+        return
     block = [x.strip() for x in out[start:]]
-    if start <= _first_text(out) and first:
-        return
-    if len(block) == 1 and start > 2 and not out[start - 1].strip() and not out[start - 2].strip():
-        if re.fullmatch(r"<?[\w.+-]{1,64}@[\w.-]{3,80}>?", block[0]):  # Foxmail signs with the bare address
-            del out[start:]
-        return
-    if not 2 <= len(block) <= 9 or (start and out[start - 1].strip()):
-        return
-    contacts = sum(bool(_CONTACT.search(x)) for x in block[1:])
-    if (
-        _named(block[0])
-        and not _CONTACT.search(block[0])
-        and contacts >= 2
-        and not any(_is_sentence(x) for x in block)
-    ):
+    apart = start > 2 and not out[start - 1].strip() and not out[start - 2].strip()
+    if len(block) == 1 and apart and _BARE_ADDRESS.match(block[0]):  # Foxmail signs with the bare address
         del out[start:]
+        return
+    if 2 <= len(block) <= 9 and not (start and out[start - 1].strip()):
+        contacts = sum(len(_CONTACT.findall(x)) for x in block[1:])
+        if (
+            _named(block[0])
+            and not _CONTACT.search(block[0])
+            and contacts >= 2
+            and not any(_is_sentence(x) for x in block)
+        ):
+            del out[start:]
+            return
+    for at in range(max(top + 1, len(out) - 16), len(out)):
+        words = re.findall(r"[^\W\d_]+", out[at][:60].lower())
+        if len(words) < 2 or len(words) > 4 or len(out[at]) > 50 or not all(w in names for w in words):
+            continue
+        tail = [x for x in out[at + 1 :] if x.strip()]
+        if (at and out[at - 1].strip()) or _announces(out, at) or len(tail) > 10:
+            continue
+        if not any(_is_sentence(x) or not _is_short(x, 120) for x in tail):
+            del out[at:]
+            return
 
 
 def _cut_names(out: list[str], names: Collection[str], first: bool, device: bool) -> None:
@@ -447,6 +472,11 @@ def _cut_names(out: list[str], names: Collection[str], first: bool, device: bool
         if count <= (2 if spaced else 3) and line[:1] != "*" and not (above.lstrip()[:1] in "-–" and spaced):
             out.pop()
             return
+    if _announces(out, at):
+        return
+    if _CJK.search(line) and len(line) <= 8 and _named(line) and _THANKS.match(above.strip()):
+        out.pop()  # よろしくお願いします。/ 田中
+        return
     words = re.findall(r"[^\W\d_]+", line.lower())
     if words and len(_words(line)) <= 4 and len(line) <= 40 and names and all(w in names for w in words):
         out.pop()
