@@ -69,7 +69,7 @@ def collect(raw: bytes, root: Node, defects: list[str]) -> Content:
             stack.extend((child, node, pick) for child in reversed(children))
             continue
         if _is_body(node, parent, only, leaves):
-            _read_body(raw, node, pick, picks, out, defects, hint)
+            _read_body(raw, node, parent, pick, picks, out, defects, hint)
         else:
             _attach(raw, node, parent, out, defects)
     _compose(picks, out)
@@ -113,6 +113,7 @@ def _file_like(node: Node) -> bool:
 def _read_body(
     raw: bytes,
     node: Node,
+    parent: Node | None,
     pick: _Pick | None,
     picks: list[_Pick],
     out: Content,
@@ -121,10 +122,12 @@ def _read_body(
 ) -> None:
     if node.content_type == "text/html":
         html = body.text_of(raw, node, defects, hint)[:_TEXT_LIMIT]
-        if pick is not None and (pick.html is None or not pick.html.strip()):
-            pick.html = html
-        else:
+        if pick is None:
             picks.append(_Pick(html=html))
+        elif not (pick.html or "").strip() or (parent and parent.content_type == "multipart/alternative"):
+            pick.html = html if html.strip() else pick.html
+        else:  # the HTML side of an alternative in several pieces, with files between (Apple Mail)
+            pick.html = f"{pick.html}\n<br>\n{html}"
         return
     text = body.text_of(raw, node, defects, hint)[:_TEXT_LIMIT]
     if node.content_type in ("text/enriched", "text/richtext"):

@@ -175,6 +175,14 @@ def test_an_alternative_is_one_text_and_a_sanitised_html() -> None:
     assert not mail.attachments
 
 
+def test_an_alternative_whose_html_side_has_files_between_is_not_told_twice() -> None:
+    inner = f'Content-Type: multipart/mixed; boundary="C"\n\n--C\n{HTML}\n--C\n{PNG}\n--C\n{HTML}\n--C--'
+    mail = parse(multipart(PLAIN, inner, kind="alternative"))
+    assert mail.text == "plain words"
+    assert mail.html_sanitized.count("<p>") == 2
+    assert [p.filename for p in mail.attachments] == ["a.png"]
+
+
 def test_files_have_name_size_and_hash() -> None:
     (part,) = parse(multipart(PLAIN, PNG)).attachments
     assert (part.filename, part.content_type, part.size, part.content) == ("a.png", "image/png", 3, b"png")
@@ -455,6 +463,49 @@ def test_bounces_without_a_standard_are_read(raw: str, recipient: str, status: s
     assert (bounce.recipient, bounce.status, bounce.action, bounce.message_id) == (
         recipient, status, "failed", "our-1@example.com",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sender", "about", "body", "recipient", "status", "action"),
+    [
+        (
+            "mailer-daemon@googlemail.com", "Delivery Status Notification (Failure)",
+            "Delivery to the following recipient failed permanently:\n\n  bob@example.net\n\n550 5.1.1 User unknown\n",
+            "bob@example.net", "5.1.1", "failed",
+        ),
+        (
+            "postmaster@corp.example", "Undeliverable: Hello",
+            "Your message did not reach some or all of the intended recipients.\n\n  Subject:  Hello\n\n"
+            "The following recipient(s) cannot be reached:\n\n  Bob on 3/5/2024 10:22 AM\n"
+            "    The e-mail account does not exist at the organization this message was sent to.\n"
+            "    <mail.corp.example #5.1.1 smtp;550 5.1.1 <bob@example.net>... User unknown>\n",
+            "bob@example.net", "5.1.1", "failed",
+        ),
+        (
+            "MAILER-DAEMON@host.example", "Returned mail: see transcript for details",
+            "   ----- The following addresses had permanent fatal errors -----\n<bob@example.net>\n"
+            "    (reason: 550 5.7.1 Message rejected as spam)\n\n   ----- Transcript of session follows -----\n",
+            "bob@example.net", "5.7.1", "failed",
+        ),
+        (
+            "MAILER-DAEMON@mx.example", "Warning: message 1abc delayed 24 hours",
+            "A message that you sent has not yet been delivered to one or more of its recipients.\n\n"
+            "  bob@example.net\n    host mx.example.net: Connection timed out\n",
+            "bob@example.net", "4.4.1", "delayed",
+        ),
+        (
+            "Postmaster@163.example", "系统退信",
+            "抱歉，您的邮件被退回来了\n收件人：bob@163.example\n退信原因：收件人邮箱已满\n",
+            "bob@163.example", "5.2.2", "failed",
+        ),
+    ],
+)  # fmt: skip
+def test_the_bounces_of_many_servers(
+    sender: str, about: str, body: str, recipient: str, status: str, action: str
+) -> None:
+    bounce = parse(f"From: {sender}\nTo: support@example.com\nSubject: {about}\n\n{body}".encode()).bounce
+    assert bounce is not None
+    assert (bounce.recipient, bounce.status, bounce.action) == (recipient, status, action)
 
 
 def test_a_person_writing_about_a_bounce_is_no_bounce() -> None:

@@ -63,7 +63,7 @@ def test_there_are_at_least_sixty_cjk_fixtures() -> None:
         "Please ship to:\n\nJane Doe\n12 Main Street\nSpringfield, IL 62701\njane@example.org\n555-123-4567",
         "Here are my details:\n\nName: Jane Doe\nEmail: jane@example.org\nPhone: +1 555 123 4567",
         "I tried this:\n\n---\nstep one\nstep two\n---\n\nbut no luck.",
-        "Two problems.\n\n--\n\nThe second problem is that the lamp does not work at all since Monday, and I cannot read.",
+        "Two problems.\n\n--\n\nThe second is that the lamp does not work at all since Monday, and I cannot read.",
         "How do I write a signature?\n\nBest regards,\n\nis what I want in it. Can you help me to do it?",
         "Regards to the team. Can you call me?",
         "订单没收到，谢谢！",
@@ -80,7 +80,8 @@ def test_words_of_the_writer_are_not_cut(text: str) -> None:
     "line",
     [
         "Quoting Bob <b@example.com>:", "Zitat von Bob <b@example.com>:", "In article <x@y>, Bob says...",
-        "* Bob <b@example.com> [2024-01-02 13:00]:", "Bob writes:", "Bob (b@example.com) hat am 2. Januar 2024 geschrieben:",
+        "* Bob <b@example.com> [2024-01-02 13:00]:", "Bob writes:",
+        "Bob (b@example.com) hat am 2. Januar 2024 geschrieben:",
     ],
 )  # fmt: skip
 def test_attributions_of_older_programs_are_known_by_the_quote_below(line: str) -> None:
