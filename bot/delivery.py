@@ -173,6 +173,7 @@ class Delivery:
             references=tuple(options.get("references", ())),
             cc=tuple(Author(user_id, name) for user_id, name in options.get("cc", ())),
             opens_thread=bool(options.get("opens_thread")),
+            closed=options.get("closed"),
             automatic=bool(options.get("automatic")),
             attempt=row.attempts,
         )

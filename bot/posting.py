@@ -11,7 +11,7 @@ from bot.office import Turn
 from channels import rich
 from channels.conversation import Address, Op
 from channels.rich import File, Reply
-from crm_store import conversations, files, outbox, tickets
+from crm_store import conversations, files, outbox, people, tickets
 from crm_store.conversations import NewMessage
 
 
@@ -150,10 +150,18 @@ def card(turn: Turn, ticket: Any, reply: Reply) -> None:
         if thread is None:
             tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)
             thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
-            options = {"opens_thread": True, "subject": f"#{ticket.number} {ticket.subject}"}
+            options = {"opens_thread": True, "subject": called(turn, ticket)}
             _to_staff_room(turn, ticket, thread, reply, Op.SEND, "card", options)
         elif turn.office.can(room.channel).edit:
-            _to_staff_room(turn, ticket, thread, reply, Op.EDIT, "card", {})
+            options = {"subject": called(turn, ticket), "closed": ticket.status == "closed"}
+            _to_staff_room(turn, ticket, thread, reply, Op.EDIT, "card", options)
+
+
+def called(turn: Turn, ticket: Any) -> str:
+    """What a ticket's thread is called where threads have names: what a list of them should tell."""
+    sign = "✓ " if ticket.status == "closed" else "❗ " if ticket.priority in ("high", "urgent") else ""
+    owner = people.get(turn.tx, ticket.assignee_id) if ticket.assignee_id else None
+    return f"{sign}#{ticket.number} {ticket.subject[:80]}" + (f" · {owner.name}" if owner else "")
 
 
 def mark(turn: Turn, message: Any, state: str, *, room_id: str = "", thread_id: str = "") -> None:

@@ -128,6 +128,7 @@ class Outbound:
     references: tuple[str, ...] = ()  # ids of earlier messages, oldest first
     cc: tuple[Author, ...] = ()
     opens_thread: bool = False  # the card that begins a ticket: Sent.address names its new thread
+    closed: bool | None = None  # of a card that is edited: whether its ticket is closed; `subject` names it
     automatic: bool = False  # written by the bot: null sender and Auto-Submitted on e-mail
     attempt: int = 1  # above 1 the outcome of an earlier attempt is unknown or it failed
 

@@ -24,6 +24,7 @@ from tests.fakes.telegram import FakeTelegram
 from tests.stores import sqlite_url
 
 ADDRESS = "support@desk.example"
+FORUM = -1001234567890  # the staff's supergroup on Telegram
 
 
 @dataclass
@@ -82,6 +83,7 @@ def settings(
     slack: FakeSlack | None = None,
     smarthost: FakeSmarthost | None = None,
     web: bool = True,
+    telegram_staff: bool = False,
     hold_s: float = 0.0,
     reply_mode: str = "direct",
     port: int = 0,
@@ -99,6 +101,11 @@ def settings(
             f'[channels.telegram]\nkind = "telegram"\ntoken = "{telegram.token}"\napi_base = "{telegram.url}"\n'
             "poll_timeout_s = 1"
         )
+        if telegram_staff:
+            parts.append(
+                f'staff_channel = "{FORUM}"\nhold_s = {hold_s}\nreply_mode = "{reply_mode}"\n'
+                "group_per_minute = 1000"
+            )
     if slack is not None:
         given = slack.settings() | {
             "staff_channel": slack.staff_channel,
@@ -142,6 +149,8 @@ async def running(
         mode: Any = slack if isinstance(slack, str) else "socket"
         sl = await stack.enter_async_context(FakeSlack(mode=mode)) if slack else None
         smarthost = await stack.enter_async_context(FakeSmarthost()) if mail else None
+        if tg is not None and how.get("telegram_staff"):
+            tg.add_group(FORUM, "Staff", forum=True)
         url = store_url or sqlite_url(directory)
         text = settings(url, telegram=tg, slack=sl, smarthost=smarthost, web=web, **how)
         config = parse(text, path=directory / "wellheard.toml", environ={})

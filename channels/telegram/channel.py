@@ -45,7 +45,7 @@ class TelegramChannel(Quiet):
         self.exclusive = self._settings.mode == "polling"  # Telegram answers one long poll a bot
         token = self._settings.token.get_secret_value()
         self._api = Api(token, self._settings.api_base, self._settings.request_timeout_s)
-        limits = Limits(self._settings.messages_per_s)
+        limits = Limits(self._settings.messages_per_s, self._settings.group_per_minute)
         keyboards = Keyboards()
         self._receiver = Receiver(setup, self._settings, self._api, limits, keyboards, sleep)
         self._sender = Sender(setup.name, self._api, limits, keyboards, sleep)

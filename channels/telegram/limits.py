@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 CHAT_BURST, CHAT_PER_S = 20, 1.0  # one a second in a chat, bursts are tolerated (Bot FAQ)
-GROUP_COUNT, GROUP_S = 20, 60.0  # 20 a minute in a group (Bot FAQ)
+GROUP_COUNT, GROUP_S = 20, 60.0  # 20 a minute in a group (Bot FAQ), unless told otherwise
 KEEP = 4096  # chats remembered; an idle one needs no memory
 
 
@@ -45,12 +45,15 @@ class Bucket:
 
 @dataclass(slots=True)
 class Window:
-    """At most GROUP_COUNT in any GROUP_S: a bucket that is full at first would let out twice as many."""
+    """At most `count` in any GROUP_S: a bucket that is full at first would let out twice as many."""
 
-    times: deque[float] = field(default_factory=lambda: deque(maxlen=GROUP_COUNT))
+    count: int = GROUP_COUNT
+    times: deque[float] = field(default_factory=deque)
 
     def wait(self, now: float) -> float:
-        return max(0.0, self.times[0] + GROUP_S - now) if len(self.times) == GROUP_COUNT else 0.0
+        while len(self.times) > self.count:
+            self.times.popleft()
+        return max(0.0, self.times[0] + GROUP_S - now) if len(self.times) == self.count else 0.0
 
     def take(self, at: float) -> None:
         self.times.append(at)
@@ -62,8 +65,9 @@ class Window:
 class Limits:
     """Times are seconds of a monotonic clock that the caller passes in."""
 
-    def __init__(self, per_s: float) -> None:
+    def __init__(self, per_s: float, group_per_minute: int = GROUP_COUNT) -> None:
         self._all = Bucket(per_s, per_s, per_s, 0.0)
+        self._group_count = group_per_minute
         self._chats: dict[str, Rate] = {}
         self._held: dict[str, float] = {}  # chat ("" is all of them) to the end of its retry_after
 
@@ -94,6 +98,6 @@ class Limits:
             if len(self._chats) >= KEEP:
                 self._chats = {key: r for key, r in self._chats.items() if not r.idle(now)}
             group = chat.startswith("-")
-            rate = Window() if group else Bucket(CHAT_BURST, CHAT_PER_S, CHAT_BURST, now)
+            rate = Window(self._group_count) if group else Bucket(CHAT_BURST, CHAT_PER_S, CHAT_BURST, now)
             self._chats[chat] = rate
         return rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 
 PATIENCE_S = 5.0  # how long a send waits for its turn before it says so
 UNFINISHED = 1000  # messages of which only a part is out, remembered for their repeat
+TOPICS = 2000  # topics whose name and state are remembered, so that they are not set again and again
 TOPIC_LIMIT = 128  # createForumTopic.name
 # From the emoji a bot may react with.
 MARKS = {"held": "✍", "sent": "👌", "failed": "😱", "unknown": "🤔", "withdrawn": "🙈"}
@@ -65,6 +67,7 @@ class Sender:
         self._keyboards = keyboards
         self._sleep = sleep
         self._unfinished: OrderedDict[str, Progress] = OrderedDict()
+        self._topics: OrderedDict[tuple[str, str], tuple[str, bool]] = OrderedDict()  # name, closed
 
     async def send(self, message: Outbound) -> Sent:
         match message.op:
@@ -72,7 +75,10 @@ class Sender:
                 return await self._post(message)
             case Op.EDIT:
                 async with self._keyboards.editing(message.target_id):
-                    return await self._edit(message)
+                    sent = await self._edit(message)
+                if message.closed is not None and message.address.thread_id:
+                    await self._keep_topic(message, message.closed)
+                return sent
             case Op.DELETE:
                 return await self._delete(message)
             case Op.MARK:
@@ -123,13 +129,41 @@ class Sender:
             progress.parts += 1
 
     async def _open_topic(self, chat: str, message: Outbound) -> str:
-        name = render.clean(message.subject).strip() or to_text(message.reply).strip().partition("\n")[0]
-        name = name.replace("\n", " ")[:TOPIC_LIMIT].strip() or "#"
+        name = _topic_name(message)
         created = await self._call(chat, methods.CreateForumTopic(chat_id=_chat(chat), name=name))
         thread = created.get("message_thread_id") if isinstance(created, dict) else None
         if not thread:
             raise RetryLater("Telegram did not name the new topic", maybe_sent=True)
+        self._note_topic(chat, str(thread), name, False)
         return str(thread)
+
+    async def _keep_topic(self, message: Outbound, closed: bool) -> None:
+        """Let a topic be called as its ticket is now, closed or open as that is. What Telegram refuses here
+        is no loss: the card says it."""
+        chat, thread = message.address.room_id, message.address.thread_id
+        name = _topic_name(message)
+        known = self._topics.get((chat, thread), ("", None))
+        where: dict[str, Any] = {"chat_id": _chat(chat), "message_thread_id": int(thread)}
+        wanted: list[TelegramMethod[Any]] = []
+        if name != known[0]:
+            wanted.append(methods.EditForumTopic(name=name, **where))
+        if closed != known[1]:
+            wanted.append(methods.CloseForumTopic(**where) if closed else methods.ReopenForumTopic(**where))
+        for method in wanted:
+            try:
+                await self._call(chat, method, expected=("TOPIC_NOT_MODIFIED",), counted=False)
+            except _Expected:
+                continue
+            except (Undeliverable, RetryLater) as error:
+                log.info("telegram_topic_not_kept", channel=self._name, reason=error.reason)
+                return
+        self._note_topic(chat, thread, name, closed)
+
+    def _note_topic(self, chat: str, thread: str, name: str, closed: bool) -> None:
+        self._topics[chat, thread] = (name, closed)
+        self._topics.move_to_end((chat, thread))
+        while len(self._topics) > TOPICS:
+            self._topics.popitem(last=False)
 
     async def _edit(self, message: Outbound) -> Sent:
         chat, number = _target(message)
@@ -235,7 +269,9 @@ class Sender:
                 raise final(refused) from refused
             log.info("telegram_sent_in_plainer_form", channel=self._name, reason=refused.description)
         if isinstance(again, methods.ReopenForumTopic):
-            await self._call(chat, again, counted=False)
+            with contextlib.suppress(_Expected):
+                await self._call(chat, again, expected=("TOPIC_NOT_MODIFIED",), counted=False)
+            self._topics.pop((chat, str(again.message_thread_id)), None)
             again = method.model_copy(update={"disable_notification": True})
         return await self._call(chat, again, expected=expected, counted=counted)
 
@@ -354,6 +390,11 @@ def _media(media: render.Media, where: dict[str, Any]) -> TelegramMethod[Any]:
 
 def _file(media: render.Media) -> BufferedInputFile | str:
     return media.ref or BufferedInputFile(media.content, media.filename)
+
+
+def _topic_name(message: Outbound) -> str:
+    name = render.clean(message.subject).strip() or to_text(message.reply).strip().partition("\n")[0]
+    return name.replace("\n", " ")[:TOPIC_LIMIT].strip() or "#"
 
 
 def _event_id(chat: str, posted: Any) -> str:

@@ -24,6 +24,7 @@ class Settings(ChannelSettings):
     poll_timeout_s: int = Field(default=30, ge=0, le=50)  # how long one getUpdates waits for something
     request_timeout_s: float = Field(default=20.0, gt=0, le=300)
     messages_per_s: float = Field(default=28.0, gt=0, le=1000)  # over all chats; Telegram allows about 30
+    group_per_minute: int = Field(default=20, ge=1, le=1000)  # to one group; Telegram allows about 20
     group_messages: Literal["addressed", "all"] = "addressed"  # groups: only what names or answers the bot
 
     @field_validator("token")

@@ -335,6 +335,7 @@ async def test_entities_that_are_refused_do_not_cost_the_message() -> None:
 async def test_a_closed_topic_is_opened_again() -> None:
     async with chat() as (tg, channel):
         tg.topics[FORUM, 5] = "x"
+        tg.closed_topics.add((FORUM, 5))
         tg.fail("sendMessage", "400:TOPIC_CLOSED")
         await channel.send(outbound(str(FORUM), "hello", thread="5"))
         assert tg.called("reopenForumTopic")

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.mail import send_mail
+from tests.fakes.telegram import FakeTelegram
 from tests.fakes.web import StaffBrowser, Visitor
-from tests.world import ADDRESS, World, running
+from tests.world import ADDRESS, FORUM, World, running
 
 COMPLAINT = "My parcel arrived broken and nobody answers. This is the third time I write!"
 
@@ -269,18 +270,58 @@ class WebStaff(Staff):
         return self.browser.answers[-1]
 
 
+class TelegramStaff(Staff):
+    """A supergroup with a topic for each ticket. A card is the message that begins its topic."""
+
+    AGENT = 9001
+
+    async def open(self) -> None:
+        tg = self.tg
+        tg.user_says(self.AGENT, await self.world.code("Tom"), name="Tom")
+        await wait(lambda: any("Tom" in t for t in tg.texts(self.AGENT)), "signed in")
+
+    @property
+    def tg(self) -> FakeTelegram:
+        assert self.world.telegram
+        return self.world.telegram
+
+    async def card(self, words: str) -> Any:
+        return await wait(
+            lambda: next((m for m in self.tg.sent(FORUM) if words in m.text), None), f"a card with {words!r}"
+        )
+
+    def card_text(self, card: Any) -> str:
+        return str(card.text)  # as it is now: the fake edits in place
+
+    def thread_text(self, card: Any) -> str:
+        return "\n".join(self.tg.texts(FORUM, card.thread_id))
+
+    async def replies(self, card: Any, text: str) -> None:
+        self.tg.user_says(self.AGENT, text, chat_id=FORUM, thread_id=card.thread_id)
+
+    async def presses(self, card: Any, label: str) -> None:
+        await wait(lambda: any(label in b for b in card.buttons), f"the button {label}")
+        self.tg.press(self.AGENT, card, label)
+
+    async def asks(self, command: str) -> str:
+        before = len(self.tg.sent(self.AGENT))
+        self.tg.user_says(self.AGENT, command)
+        await wait(lambda: len(self.tg.sent(self.AGENT)) > before, f"an answer to {command}")
+        return self.tg.texts(self.AGENT)[-1]
+
+
 CUSTOMERS: dict[str, type[Customer]] = {
     "telegram": OnTelegram,
     "web": OnWeb,
     "support": ByMail,
     "slack": OnSlack,
 }
-STAFF: dict[str, type[Staff]] = {"slack": SlackStaff, "web": WebStaff}
+STAFF: dict[str, type[Staff]] = {"slack": SlackStaff, "telegram": TelegramStaff, "web": WebStaff}
 
 
 @pytest.mark.parametrize(("channel", "side"), list(itertools.product(CUSTOMERS, STAFF)))
 async def test_the_whole_story(tmp_path: Path, channel: str, side: str) -> None:
-    async with running(tmp_path, telegram=True, slack=True, mail=True) as world:
+    async with running(tmp_path, telegram=True, slack=True, mail=True, telegram_staff=True) as world:
         customer, staff = CUSTOMERS[channel](world), STAFF[side](world)
         await staff.open()
         await customer.open()

@@ -85,6 +85,7 @@ class Methods:
         self.answered: list[str] = []  # callback query ids
         self.commands: dict[tuple[str, str], list[dict[str, str]]] = {}  # by (scope as JSON, language)
         self.topics: dict[tuple[int, int], str] = {}
+        self.closed_topics: set[tuple[int, int]] = set()
         self.webhook: dict[str, Any] = {}
         self.files: dict[str, bytes] = {}
         self.chats: dict[int, dict[str, Any]] = {}
@@ -258,8 +259,35 @@ class Methods:
         self.topics[chat_id, thread] = name
         return {"message_thread_id": thread, "name": name, "icon_color": 7322096}
 
-    async def _reopenForumTopic(self, params: dict[str, Any], _f: Any) -> Any:
+    async def _editForumTopic(self, params: dict[str, Any], _f: Any) -> Any:
+        topic = self._topic(params)
+        name = str(params.get("name", ""))
+        if len(name) > 128:
+            raise bad("TOPIC_NAME_INVALID")
+        if name == self.topics[topic]:
+            raise bad("TOPIC_NOT_MODIFIED")
+        self.topics[topic] = name or self.topics[topic]
         return True
+
+    async def _closeForumTopic(self, params: dict[str, Any], _f: Any) -> Any:
+        topic = self._topic(params)
+        if topic in self.closed_topics:
+            raise bad("TOPIC_NOT_MODIFIED")
+        self.closed_topics.add(topic)
+        return True
+
+    async def _reopenForumTopic(self, params: dict[str, Any], _f: Any) -> Any:
+        topic = self._topic(params)
+        if topic not in self.closed_topics:
+            raise bad("TOPIC_NOT_MODIFIED")
+        self.closed_topics.discard(topic)
+        return True
+
+    def _topic(self, params: Mapping[str, Any]) -> tuple[int, int]:
+        topic = self._chat(params), int(params.get("message_thread_id") or 0)
+        if topic not in self.topics:
+            raise bad("TOPIC_ID_INVALID")
+        return topic
 
     async def _getFile(self, params: dict[str, Any], _f: Any) -> Any:
         content = self.files.get(str(params.get("file_id")))

@@ -56,6 +56,8 @@ PARAMETERS: dict[str, frozenset[str]] = {
         "setMessageReaction": "chat_id message_id reaction is_big",
         "answerCallbackQuery": "callback_query_id text show_alert url cache_time",
         "createForumTopic": "chat_id name icon_color icon_custom_emoji_id",
+        "editForumTopic": "chat_id message_thread_id name icon_custom_emoji_id",
+        "closeForumTopic": "chat_id message_thread_id",
         "reopenForumTopic": "chat_id message_thread_id",
         "getFile": "file_id",
         "getChat": "chat_id",
