@@ -7,14 +7,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from crm_store import schema
 from crm_store.db import Conflict
-from crm_store.rows import insert, insert_id
+from crm_store.statement import Statement
 
 contact = schema.contact
 identity = schema.identity
+
+_insert = Statement(contact.insert())
+_get = Statement(select(contact).where(contact.c.id == bindparam("row")))
+_set_language = Statement(
+    update(contact)
+    .where(contact.c.id == bindparam("row"))
+    .values(language=bindparam("spoken"), updated_at=bindparam("now"))
+)
+_find_identity = Statement(
+    select(
+        identity.c.id,
+        identity.c.contact_id,
+        identity.c.space,
+        identity.c.user_id,
+        identity.c.name,
+        identity.c.handle,
+        identity.c.verified_at,
+        identity.c.gone_at,
+    ).where(identity.c.space == bindparam("space"), identity.c.user_id == bindparam("user_id"))
+)
+_insert_identity = Statement(
+    lambda insert: (
+        insert(identity).on_conflict_do_nothing(index_elements=["space", "user_id"]).returning(identity.c.id)
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +60,21 @@ class Identity:
 def create(
     tx: Connection, now: datetime, *, name: str = "", language: str | None = None, source: str = ""
 ) -> int:
-    return insert_id(
+    return _insert.insert(
         tx,
-        contact.insert().values(
-            name=name,
-            language=language,
-            tags=[],
-            fields={},
-            source=source,
-            created_at=now,
-            updated_at=now,
-        ),
+        name=name,
+        language=language,
+        tags=[],
+        fields={},
+        source=source,
+        created_at=now,
+        updated_at=now,
     )
 
 
 def find_identity(tx: Connection, space: str, user_id: str) -> Identity | None:
-    row = tx.execute(
-        _select_identity().where(identity.c.space == space, identity.c.user_id == user_id)
-    ).first()
-    return Identity(**row._mapping) if row else None
+    row = _find_identity.first(tx, space=space, user_id=user_id)
+    return Identity(*row) if row else None
 
 
 def meet(
@@ -103,21 +124,17 @@ def add_identity(
     verified_how: str = "",
 ) -> Identity | None:
     """Give a contact an identity; None when it belongs to somebody already."""
-    row_id = tx.execute(
-        insert(tx, identity)
-        .values(
-            contact_id=contact_id,
-            space=space,
-            user_id=user_id,
-            name=name,
-            handle=handle,
-            verified_at=now if verified_how else None,
-            verified_how=verified_how,
-            created_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["space", "user_id"])
-        .returning(identity.c.id)
-    ).scalar()
+    row_id = _insert_identity.scalar(
+        tx,
+        contact_id=contact_id,
+        space=space,
+        user_id=user_id,
+        name=name,
+        handle=handle,
+        verified_at=now if verified_how else None,
+        verified_how=verified_how,
+        created_at=now,
+    )
     if row_id is None:
         return None
     return Identity(
@@ -171,11 +188,11 @@ def back(tx: Connection, space: str, user_id: str) -> None:
 
 def get(tx: Connection, contact_id: int) -> Any:
     """The contact's row, or None."""
-    return tx.execute(select(contact).where(contact.c.id == contact_id)).first()
+    return _get.first(tx, row=contact_id)
 
 
 def set_language(tx: Connection, contact_id: int, language: str, now: datetime) -> None:
-    tx.execute(update(contact).where(contact.c.id == contact_id).values(language=language, updated_at=now))
+    _set_language.run(tx, row=contact_id, spoken=language, now=now)
 
 
 def identities(tx: Connection, contact_id: int) -> list[Any]:
@@ -239,16 +256,3 @@ def _by_name(tx: Connection, text: str, limit: int) -> list[int]:
         text, names, scorer=fuzz.WRatio, processor=utils.default_process, limit=limit, score_cutoff=78
     )
     return [key for _, _, key in hits]
-
-
-def _select_identity() -> Any:
-    return select(
-        identity.c.id,
-        identity.c.contact_id,
-        identity.c.space,
-        identity.c.user_id,
-        identity.c.name,
-        identity.c.handle,
-        identity.c.verified_at,
-        identity.c.gone_at,
-    )

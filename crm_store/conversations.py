@@ -8,13 +8,81 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Integer, bindparam, select, update
 
 from crm_store import schema
-from crm_store.rows import insert, insert_id
+from crm_store.rows import insert
+from crm_store.statement import Statement, update_by_id
 
 conversation = schema.conversation
 message = schema.message
+participant = schema.participant
+expectation = schema.expectation
+thread_ref = schema.thread_ref
+
+_insert = Statement(conversation.insert())
+_get = Statement(select(conversation).where(conversation.c.id == bindparam("row")))
+_lock = Statement(select(conversation).where(conversation.c.id == bindparam("row")).with_for_update())
+_by_key = Statement(select(conversation).where(conversation.c.key == bindparam("key")))
+_at_address = Statement(
+    select(conversation)
+    .where(
+        conversation.c.channel == bindparam("channel"),
+        conversation.c.room_id == bindparam("room"),
+        conversation.c.thread_id == bindparam("thread"),
+    )
+    .order_by(conversation.c.id.desc())
+    .limit(1)
+)
+_conversation_of_ref = Statement(
+    select(thread_ref.c.conversation_id).where(
+        thread_ref.c.channel == bindparam("channel"), thread_ref.c.ref == bindparam("ref")
+    )
+)
+_remember_ref = Statement(lambda insert: insert(thread_ref).on_conflict_do_nothing())
+_refs = Statement(
+    select(message.c.external_id)
+    .where(message.c.conversation_id == bindparam("conversation"), message.c.external_id != "")
+    .order_by(message.c.seq.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+_next_seq = {
+    kind: Statement(
+        update(conversation)
+        .where(conversation.c.id == bindparam("row"))
+        .values(next_seq=conversation.c.next_seq + 1, **{c: bindparam("now") for c in columns})
+        .returning(conversation.c.next_seq)
+    )
+    for kind, columns in {"in": ["last_in_at"], "out": ["last_out_at"], "note": []}.items()
+}
+_insert_message = Statement(
+    lambda insert: (
+        insert(message).on_conflict_do_nothing(index_elements=["channel", "dedupe"]).returning(message.c.id)
+    )
+)
+_seen = Statement(
+    select(message.c.id).where(
+        message.c.channel == bindparam("channel"), message.c.dedupe == bindparam("dedupe")
+    )
+)
+_get_message = Statement(select(message).where(message.c.id == bindparam("row")))
+_history = Statement(
+    select(message)
+    .where(message.c.conversation_id == bindparam("conversation"))
+    .order_by(message.c.seq.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+_participants = Statement(
+    select(participant)
+    .where(participant.c.conversation_id == bindparam("conversation"))
+    .order_by(participant.c.id)
+)
+_expected = Statement(
+    select(expectation).where(
+        expectation.c.conversation_id == bindparam("conversation"),
+        expectation.c.expires_at > bindparam("now"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,57 +122,40 @@ def open_at(
     subject: str = "",
 ) -> Any:
     """Begin a conversation and return its row."""
-    row_id = insert_id(
+    row_id = _insert.insert(
         tx,
-        conversation.insert().values(
-            key=secrets.token_hex(8),
-            channel=channel,
-            room_id=room_id,
-            thread_id=thread_id,
-            contact_id=contact_id,
-            language=language,
-            subject=subject,
-            created_at=now,
-        ),
+        key=secrets.token_hex(8),
+        channel=channel,
+        room_id=room_id,
+        thread_id=thread_id,
+        contact_id=contact_id,
+        language=language,
+        subject=subject,
+        created_at=now,
     )
     return get(tx, row_id)
 
 
 def get(tx: Connection, conversation_id: int) -> Any:
-    return tx.execute(select(conversation).where(conversation.c.id == conversation_id)).first()
+    return _get.first(tx, row=conversation_id)
 
 
 def at_address(tx: Connection, channel: str, room_id: str, thread_id: str) -> Any:
     """The newest conversation at an address, or None."""
-    return tx.execute(
-        select(conversation)
-        .where(
-            conversation.c.channel == channel,
-            conversation.c.room_id == room_id,
-            conversation.c.thread_id == thread_id,
-        )
-        .order_by(conversation.c.id.desc())
-        .limit(1)
-    ).first()
+    return _at_address.first(tx, channel=channel, room=room_id, thread=thread_id)
 
 
 def by_key(tx: Connection, key: str) -> Any:
-    return tx.execute(select(conversation).where(conversation.c.key == key)).first()
+    return _by_key.first(tx, key=key)
 
 
 def by_ref(tx: Connection, channel: str, refs: Sequence[str]) -> Any:
     """The conversation that saw one of these platform ids; the first id in the given order decides."""
-    if not refs:
-        return None
-    table = schema.thread_ref
-    found = dict(
-        tx.execute(
-            select(table.c.ref, table.c.conversation_id).where(
-                table.c.channel == channel, table.c.ref.in_(list(refs))
-            )
-        ).all()
-    )
-    return next((get(tx, found[ref]) for ref in refs if ref in found), None)
+    for ref in dict.fromkeys(refs):
+        found = _conversation_of_ref.scalar(tx, channel=channel, ref=ref)
+        if found is not None:
+            return get(tx, found)
+    return None
 
 
 def remember_refs(tx: Connection, channel: str, conversation_id: int, refs: Sequence[str]) -> None:
@@ -112,82 +163,56 @@ def remember_refs(tx: Connection, channel: str, conversation_id: int, refs: Sequ
     rows = [
         {"channel": channel, "ref": r, "conversation_id": conversation_id} for r in dict.fromkeys(refs) if r
     ]
-    if rows:
-        tx.execute(insert(tx, schema.thread_ref).on_conflict_do_nothing(), rows)
+    _remember_ref.many(tx, rows)
 
 
 def refs(tx: Connection, conversation_id: int, *, limit: int = 20) -> list[str]:
     """Message ids as the customer's side knows them, oldest first: for References."""
-    rows = tx.execute(
-        select(message.c.external_id)
-        .where(message.c.conversation_id == conversation_id, message.c.external_id != "")
-        .order_by(message.c.seq.desc())
-        .limit(limit)
-    ).scalars()
-    return list(rows)[::-1]
+    return [row.external_id for row in _refs.all(tx, conversation=conversation_id, most=limit)][::-1]
 
 
 def lock(tx: Connection, conversation_id: int) -> Any:
     """The row, held until the transaction ends: whatever is written under it is in one order."""
-    return tx.execute(
-        select(conversation).where(conversation.c.id == conversation_id).with_for_update()
-    ).one()
+    return _lock.first(tx, row=conversation_id)
 
 
 def add(tx: Connection, now: datetime, conversation_id: int, new: NewMessage) -> int | None:
     """Append a message and return its id; None when an event of that key is there already."""
-    seq = tx.execute(
-        update(conversation)
-        .where(conversation.c.id == conversation_id)
-        .values(
-            next_seq=conversation.c.next_seq + 1,
-            **({"last_in_at": now} if new.kind == "in" else {}),
-            **({"last_out_at": now} if new.kind == "out" else {}),
-        )
-        .returning(conversation.c.next_seq)
-    ).scalar_one()
-    message_id = tx.execute(
-        insert(tx, message)
-        .values(
-            conversation_id=conversation_id,
-            ticket_id=new.ticket_id,
-            seq=seq - 1,
-            kind=new.kind,
-            channel=new.channel,
-            event_id=new.event_id,
-            dedupe=new.dedupe,
-            external_id=new.external_id,
-            author_kind=new.author_kind,
-            author_id=new.author_id,
-            author=new.author,
-            text=new.text,
-            full_text=new.full_text,
-            subject=new.subject,
-            recipients=list(new.recipients),
-            warnings=list(new.warnings),
-            album=new.album,
-            staff_channel=new.staff_channel,
-            staff_event_id=new.staff_event_id,
-            sent_at=new.sent_at,
-            created_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["channel", "dedupe"])
-        .returning(message.c.id)
-    ).scalar()
+    at = {} if new.kind == "note" else {"now": now}
+    seq = _next_seq[new.kind].scalar(tx, row=conversation_id, **at)
+    message_id = _insert_message.scalar(
+        tx,
+        conversation_id=conversation_id,
+        ticket_id=new.ticket_id,
+        seq=seq - 1,
+        kind=new.kind,
+        channel=new.channel,
+        event_id=new.event_id,
+        dedupe=new.dedupe,
+        external_id=new.external_id,
+        author_kind=new.author_kind,
+        author_id=new.author_id,
+        author=new.author,
+        text=new.text,
+        full_text=new.full_text,
+        subject=new.subject,
+        recipients=list(new.recipients),
+        warnings=list(new.warnings),
+        album=new.album,
+        staff_channel=new.staff_channel,
+        staff_event_id=new.staff_event_id,
+        sent_at=new.sent_at,
+        created_at=now,
+    )
     return None if message_id is None else int(message_id)
 
 
 def seen(tx: Connection, channel: str, dedupe: str) -> bool:
-    return (
-        tx.execute(
-            select(message.c.id).where(message.c.channel == channel, message.c.dedupe == dedupe)
-        ).first()
-        is not None
-    )
+    return _seen.first(tx, channel=channel, dedupe=dedupe) is not None
 
 
 def get_message(tx: Connection, message_id: int) -> Any:
-    return tx.execute(select(message).where(message.c.id == message_id)).first()
+    return _get_message.first(tx, row=message_id)
 
 
 def by_event(tx: Connection, channel: str, event_id: str) -> Any:
@@ -238,26 +263,21 @@ def edit(tx: Connection, now: datetime, message_id: int, text: str, **values: An
 
 
 def set_values(tx: Connection, message_id: int, **values: Any) -> None:
-    tx.execute(update(message).where(message.c.id == message_id).values(**values))
+    update_by_id(message, tuple(values)).run(tx, row=message_id, **{f"to_{k}": v for k, v in values.items()})
 
 
 def history(tx: Connection, conversation_id: int, *, limit: int = 20) -> list[Any]:
     """The latest messages, oldest first."""
-    rows = tx.execute(
-        select(message)
-        .where(message.c.conversation_id == conversation_id)
-        .order_by(message.c.seq.desc())
-        .limit(limit)
-    ).all()
-    return list(rows)[::-1]
+    return _history.all(tx, conversation=conversation_id, most=limit)[::-1]
 
 
 def mute_bot(tx: Connection, conversation_id: int, muted: bool) -> None:
-    tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(bot_muted=muted))
+    set_conversation(tx, conversation_id, bot_muted=muted)
 
 
 def set_conversation(tx: Connection, conversation_id: int, **values: Any) -> None:
-    tx.execute(update(conversation).where(conversation.c.id == conversation_id).values(**values))
+    changes = {f"to_{k}": v for k, v in values.items()}
+    update_by_id(conversation, tuple(values)).run(tx, row=conversation_id, **changes)
 
 
 def move_room(tx: Connection, channel: str, old: str, new: str) -> None:
@@ -292,13 +312,7 @@ def add_participants(
 
 
 def participants(tx: Connection, conversation_id: int) -> list[Any]:
-    return list(
-        tx.execute(
-            select(schema.participant)
-            .where(schema.participant.c.conversation_id == conversation_id)
-            .order_by(schema.participant.c.id)
-        ).all()
-    )
+    return _participants.all(tx, conversation=conversation_id)
 
 
 def expect(
@@ -318,13 +332,7 @@ def expect(
 
 def expected(tx: Connection, conversation_id: int, now: datetime) -> dict[str, dict[str, Any]]:
     """Open questions by kind."""
-    table = schema.expectation
-    return {
-        row.kind: row.payload
-        for row in tx.execute(
-            select(table).where(table.c.conversation_id == conversation_id, table.c.expires_at > now)
-        )
-    }
+    return {row.kind: row.payload for row in _expected.all(tx, conversation=conversation_id, now=now)}
 
 
 def answered(tx: Connection, conversation_id: int, kind: str) -> None:

@@ -6,13 +6,18 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from crm_store import schema
 from crm_store.rows import insert, insert_id
+from crm_store.statement import Statement
 
 attachment = schema.attachment
 blob = schema.blob
+
+_of_message = Statement(
+    select(attachment).where(attachment.c.message_id == bindparam("message")).order_by(attachment.c.id)
+)
 
 
 def keep(tx: Connection, now: datetime, content: bytes) -> str:
@@ -71,11 +76,7 @@ def fetched(tx: Connection, attachment_id: int, data: bytes, now: datetime) -> s
 
 
 def of_message(tx: Connection, message_id: int) -> list[Any]:
-    return list(
-        tx.execute(
-            select(attachment).where(attachment.c.message_id == message_id).order_by(attachment.c.id)
-        ).all()
-    )
+    return _of_message.all(tx, message=message_id)
 
 
 def get(tx: Connection, attachment_id: int) -> Any:

@@ -7,14 +7,26 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from crm_store import schema
 from crm_store.rows import insert
+from crm_store.statement import Statement
 
 staff = schema.staff
 CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # nothing that is misread: no I L O 0 1
 CODE_LIFE = timedelta(hours=24)
+
+_get = Statement(select(staff).where(staff.c.id == bindparam("row")))
+_by_identity = Statement(
+    select(staff)
+    .join(schema.staff_identity, schema.staff_identity.c.staff_id == staff.c.id)
+    .where(
+        schema.staff_identity.c.space == bindparam("space"),
+        schema.staff_identity.c.user_id == bindparam("user_id"),
+        staff.c.disabled_at.is_(None),
+    )
+)
 
 
 def add(tx: Connection, now: datetime, name: str, role: str, language: str | None = None) -> int | None:
@@ -33,7 +45,7 @@ def by_name(tx: Connection, name: str) -> Any:
 
 
 def get(tx: Connection, staff_id: int) -> Any:
-    return tx.execute(select(staff).where(staff.c.id == staff_id)).first()
+    return _get.first(tx, row=staff_id)
 
 
 def everyone(tx: Connection) -> list[Any]:
@@ -61,12 +73,7 @@ def enable(tx: Connection, staff_id: int) -> None:
 
 def by_identity(tx: Connection, space: str, user_id: str) -> Any:
     """The active staff member whose identity this is, or None."""
-    table = schema.staff_identity
-    return tx.execute(
-        select(staff)
-        .join(table, table.c.staff_id == staff.c.id)
-        .where(table.c.space == space, table.c.user_id == user_id, staff.c.disabled_at.is_(None))
-    ).first()
+    return _by_identity.first(tx, space=space, user_id=user_id)
 
 
 def new_code(tx: Connection, now: datetime, staff_id: int) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -159,6 +160,13 @@ class _Compiled:
         return DBAPIError.instance(
             self._sql, None, error, sqlite3.Error, hide_parameters=True, dialect=tx.dialect
         )
+
+
+@cache
+def update_by_id(table: Table, columns: tuple[str, ...]) -> Statement:
+    """Set columns of one row: give `row`, its id, and a `to_<column>` for each. For few sets of columns."""
+    values = {column: bindparam(f"to_{column}", type_=table.c[column].type) for column in columns}
+    return Statement(update(table).where(table.c.id == bindparam("row")).values(values))
 
 
 def driver_of(tx: Connection) -> sqlite3.Connection | None:

@@ -6,14 +6,68 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from crm_store import schema
-from crm_store.rows import insert, insert_id
+from crm_store.statement import Statement, update_by_id
 
 ticket = schema.ticket
+counter = schema.counter
+thread = schema.thread
 REOPEN_WITHIN = timedelta(days=7)
 PRIORITIES = ("low", "normal", "high", "urgent")
+
+_insert = Statement(ticket.insert())
+_count_up = Statement(
+    lambda insert: (
+        insert(counter)
+        .on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + 1})
+        .returning(counter.c.value)
+    )
+)
+_number_now = Statement(select(counter.c.value).where(counter.c.name == bindparam("name")))
+_get = Statement(select(ticket).where(ticket.c.id == bindparam("row")))
+_by_number = Statement(select(ticket).where(ticket.c.number == bindparam("number")))
+_unclosed = Statement(
+    select(ticket)
+    .where(ticket.c.conversation_id == bindparam("conversation"), ticket.c.status != "closed")
+    .order_by(ticket.c.id.desc())
+    .limit(1)
+)
+_latest = Statement(
+    select(ticket)
+    .where(ticket.c.conversation_id == bindparam("conversation"))
+    .order_by(ticket.c.id.desc())
+    .limit(1)
+)
+_numbers_open = Statement(
+    select(ticket.c.number)
+    .where(
+        ticket.c.contact_id == bindparam("contact"),
+        ticket.c.status != "closed",
+        ticket.c.id != bindparam("but"),
+    )
+    .order_by(ticket.c.opened_at)
+    .limit(30)
+)
+_add_thread = Statement(lambda insert: insert(thread).on_conflict_do_nothing())
+_threads = Statement(select(thread).where(thread.c.ticket_id == bindparam("ticket")).order_by(thread.c.id))
+_thread_of = Statement(
+    select(thread).where(
+        thread.c.ticket_id == bindparam("ticket"),
+        thread.c.channel == bindparam("channel"),
+        thread.c.room_id == bindparam("room"),
+    )
+)
+_thread_opened = Statement(
+    update(thread)
+    .where(
+        thread.c.ticket_id == bindparam("ticket"),
+        thread.c.channel == bindparam("at_channel"),
+        thread.c.room_id == bindparam("at_room"),
+    )
+    .values(thread_id=bindparam("thread"), card_event_id=bindparam("card"))
+)
 
 
 def open_new(
@@ -29,73 +83,52 @@ def open_new(
     linked_to_id: int | None = None,
 ) -> Any:
     """Open a ticket with the next number and return its row."""
-    row_id = insert_id(
+    row_id = _insert.insert(
         tx,
-        ticket.insert().values(
-            number=next_number(tx, "ticket"),
-            conversation_id=conversation_id,
-            contact_id=contact_id,
-            kind=kind,
-            status="new",
-            priority=priority,
-            subject=subject,
-            channel=channel,
-            linked_to_id=linked_to_id,
-            opened_at=now,
-        ),
+        number=next_number(tx, "ticket"),
+        conversation_id=conversation_id,
+        contact_id=contact_id,
+        kind=kind,
+        status="new",
+        priority=priority,
+        subject=subject,
+        channel=channel,
+        linked_to_id=linked_to_id,
+        opened_at=now,
     )
     return get(tx, row_id)
 
 
 def next_number(tx: Connection, name: str) -> int:
     """Count without gaps: the counter's row is held until the transaction ends."""
-    table = schema.counter
-    return int(
-        tx.execute(
-            insert(tx, table)
-            .values(name=name, value=1)
-            .on_conflict_do_update(index_elements=["name"], set_={"value": table.c.value + 1})
-            .returning(table.c.value)
-        ).scalar_one()
-    )
+    return int(_count_up.scalar(tx, name=name, value=1))
 
 
 def number_now(tx: Connection, name: str) -> int:
     """What a counter stands at; 0 before it was used."""
-    table = schema.counter
-    return int(tx.execute(select(table.c.value).where(table.c.name == name)).scalar() or 0)
+    return int(_number_now.scalar(tx, name=name) or 0)
 
 
 def get(tx: Connection, ticket_id: int) -> Any:
-    return tx.execute(select(ticket).where(ticket.c.id == ticket_id)).first()
+    return _get.first(tx, row=ticket_id)
 
 
 def by_number(tx: Connection, number: int) -> Any:
-    return tx.execute(select(ticket).where(ticket.c.number == number)).first()
+    return _by_number.first(tx, number=number)
 
 
 def unclosed(tx: Connection, conversation_id: int) -> Any:
     """The newest ticket of a conversation that is not closed."""
-    return tx.execute(
-        select(ticket)
-        .where(ticket.c.conversation_id == conversation_id, ticket.c.status != "closed")
-        .order_by(ticket.c.id.desc())
-        .limit(1)
-    ).first()
+    return _unclosed.first(tx, conversation=conversation_id)
 
 
 def latest(tx: Connection, conversation_id: int) -> Any:
-    return tx.execute(
-        select(ticket)
-        .where(ticket.c.conversation_id == conversation_id)
-        .order_by(ticket.c.id.desc())
-        .limit(1)
-    ).first()
+    return _latest.first(tx, conversation=conversation_id)
 
 
 def set_values(tx: Connection, ticket_id: int, **values: Any) -> Any:
     """Change columns and return the row as it is now."""
-    tx.execute(update(ticket).where(ticket.c.id == ticket_id).values(**values))
+    update_by_id(ticket, tuple(values)).run(tx, row=ticket_id, **{f"to_{k}": v for k, v in values.items()})
     return get(tx, ticket_id)
 
 
@@ -147,6 +180,11 @@ def listing(
     return list(tx.execute(query).all())
 
 
+def numbers_open(tx: Connection, contact_id: int, *, but: int) -> list[int]:
+    """The numbers of a contact's tickets that are not closed, except one, oldest first."""
+    return [row.number for row in _numbers_open.all(tx, contact=contact_id, but=but)]
+
+
 def count_unclosed(tx: Connection, contact_id: int) -> int:
     return int(
         tx.execute(
@@ -159,33 +197,19 @@ def count_unclosed(tx: Connection, contact_id: int) -> int:
 
 
 def add_thread(tx: Connection, ticket_id: int, channel: str, room_id: str) -> None:
-    tx.execute(
-        insert(tx, schema.thread)
-        .values(ticket_id=ticket_id, channel=channel, room_id=room_id)
-        .on_conflict_do_nothing()
-    )
+    _add_thread.run(tx, ticket_id=ticket_id, channel=channel, room_id=room_id)
 
 
 def threads(tx: Connection, ticket_id: int) -> list[Any]:
-    return list(
-        tx.execute(
-            select(schema.thread).where(schema.thread.c.ticket_id == ticket_id).order_by(schema.thread.c.id)
-        ).all()
-    )
+    return _threads.all(tx, ticket=ticket_id)
 
 
 def thread_opened(
     tx: Connection, ticket_id: int, channel: str, room_id: str, thread_id: str, card_event_id: str
 ) -> None:
     """The card was sent: its thread is the ticket's place there."""
-    tx.execute(
-        update(schema.thread)
-        .where(
-            schema.thread.c.ticket_id == ticket_id,
-            schema.thread.c.channel == channel,
-            schema.thread.c.room_id == room_id,
-        )
-        .values(thread_id=thread_id, card_event_id=card_event_id)
+    _thread_opened.run(
+        tx, ticket=ticket_id, at_channel=channel, at_room=room_id, thread=thread_id, card=card_event_id
     )
 
 
@@ -207,10 +231,4 @@ def in_thread(tx: Connection, channel: str, room_id: str, thread_id: str) -> Any
 
 
 def thread_of(tx: Connection, ticket_id: int, channel: str, room_id: str) -> Any:
-    return tx.execute(
-        select(schema.thread).where(
-            schema.thread.c.ticket_id == ticket_id,
-            schema.thread.c.channel == channel,
-            schema.thread.c.room_id == room_id,
-        )
-    ).first()
+    return _thread_of.first(tx, ticket=ticket_id, channel=channel, room=room_id)
