@@ -75,7 +75,8 @@ def command(name: str, *, roles: frozenset[str] = EVERYONE, reads: bool = False)
 def everything() -> dict[str, Command]:
     """All commands by name, after importing every module of this package."""
     for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}")
     return dict(sorted(_REGISTRY.items()))
 
 

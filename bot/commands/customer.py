@@ -35,7 +35,9 @@ def customer(ask: Ask) -> Reply:
             detail = next(
                 (i.user_id for i in known if i.space in ("email", "phone")), row.city or f"{row.id}"
             )
-            buttons.append(Button(f"{row.name} · {detail}"[:70], action=f"profile:{contact_id}"))
+            buttons.append(
+                Button(f"{card.called(ask.turn, contact_id)} · {detail}"[:70], action=f"profile:{contact_id}")
+            )
         return Reply.of(ask.say("profile.several", text=ask.args), Buttons(tuple(buttons)))
     return _shown(ask, found[0])
 
