@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_inbox"),
         sa.UniqueConstraint("channel", "event_id", name="uq_inbox_channel_event_id"),
     )
+    op.create_index("ix_inbox_due", "inbox", ["due_at", "id"], **where("state = 'pending'"))
     op.create_index("ix_inbox_shelved", "inbox", ["id"], **where("state = 'shelved'"))
     op.create_index("ix_inbox_waiting", "inbox", ["channel", "lane", "id"], **where("state = 'pending'"))
 
@@ -454,6 +455,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
     )
     op.create_index("ix_outbox_dead", "outbox", ["id"], **where("state IN ('dead', 'unknown')"))
+    op.create_index("ix_outbox_due", "outbox", ["due_at", "id"], **where("state = 'pending'"))
     op.create_index("ix_outbox_message_id", "outbox", ["message_id"])
+    op.create_index("ix_outbox_sending", "outbox", ["lease_until"], **where("state = 'sending'"))
     op.create_index("ix_outbox_ticket_id", "outbox", ["ticket_id"])
     op.create_index("ix_outbox_waiting", "outbox", ["lane", "id"], **where("state IN ('pending', 'sending')"))

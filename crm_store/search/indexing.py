@@ -1,0 +1,422 @@
+"""Keep the index true, behind the line: what is new is found by its id, what changed by a note of it.
+
+Writing a message or a contact costs the line nothing: the index remembers up to which id it has come and
+catches up in batches (tokens of one message in a transaction of their own take 0.2 ms, in a batch 0.05);
+whoever searches looks at the few rows behind that by themselves. Only a change to what is indexed already
+leaves a note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+
+from crm_store import schema
+from crm_store.db import Store
+from crm_store.rows import is_postgresql
+from crm_store.search import tables, tokens
+from crm_store.search.fold import name_key
+from crm_store.search.tables import sql
+
+Kind = Literal["contact", "order", "article", "message"]
+KINDS: tuple[Kind, ...] = ("contact", "order", "article", "message")
+BATCH = 500  # rows a transaction: the writer is free again after 40 ms
+PG_LOCK = 0x73656172  # one process indexes at a time: "sear"
+SETTLED_S = 1.0
+TAIL_DIGITS = 9
+
+_SOURCES = {
+    "contact": schema.contact,
+    "order": schema.order,
+    "article": schema.article,
+    "message": schema.message,
+}
+
+
+def step(tx: Connection, *, limit: int = BATCH) -> int:
+    """Index some of what is new or changed and return how much; 0 when nothing waits."""
+    if not _alone(tx):
+        return 0
+    state = cursors(tx)
+    if state.get("format") != tokens.FORMAT:
+        tables.clear(tx)
+        _set(tx, "format", tokens.FORMAT)
+        state = {}
+    done = _due(tx, limit)
+    for kind in KINDS:
+        if done >= limit:
+            break
+        last = state.get(kind, 0)
+        ids = _fresh(tx, kind, last, limit - done)
+        if ids:
+            _INDEXERS[kind](tx, ids)
+            _set(tx, kind, ids[-1])
+            done += len(ids)
+    return done
+
+
+async def catch_up(store: Store, *, progress: Callable[[int], None] | None = None, limit: int = 2000) -> int:
+    """Index everything there is, and return how many rows that were. `progress` is told how many are done."""
+    done = 0
+    while True:
+        found = await store.write(step, limit=limit)
+        done += found
+        if progress is not None and found:
+            progress(done)
+        if not found:
+            if not await store.read(waiting):
+                return done
+            await asyncio.sleep(0.1)  # on PostgreSQL until those who write now have committed
+
+
+def waiting(tx: Connection) -> int:
+    """How many rows are not in the index yet, by their ids."""
+    state = cursors(tx)
+    count: int = tx.execute(sql("SELECT count(*) FROM search_due")).scalar_one()
+    for kind, table in _SOURCES.items():
+        highest = tx.execute(select(table.c.id).order_by(table.c.id.desc()).limit(1)).scalar()
+        count += max(0, (highest or 0) - state.get(kind, 0))
+    return count
+
+
+def cursors(tx: Connection) -> dict[str, int]:
+    """How far the index has come: kind → id."""
+    return {name: value for name, value in tx.execute(sql("SELECT name, value FROM search_state"))}
+
+
+def changed(tx: Connection, kind: Kind, ids: Iterable[int]) -> None:
+    """Note that what these rows are found by has changed; messages have `message_changed`."""
+    rows = [{"kind": kind, "id": number} for number in set(ids)]
+    if rows:
+        tx.execute(sql("INSERT INTO search_due (kind, id) VALUES (:kind, :id) ON CONFLICT DO NOTHING"), rows)
+
+
+def message_changed(
+    tx: Connection, message_id: int, subject: str, before: str, after: str | None
+) -> None:
+    """Index a message's new text instead of the old one; None when it is to be forgotten."""
+    _wait_alone(tx)
+    if message_id > cursors(tx).get("message", 0):
+        return  # it was not read yet
+    tables.remove(tx, "search_message", [(message_id, tokens.of_text(subject, before))])
+    if after is not None:
+        tables.add(tx, "search_message", [(message_id, tokens.of_text(subject, after))])
+
+
+def forget_contact(tx: Connection, contact_id: int) -> None:
+    """Take a contact and their orders and messages out of the index, before they are deleted.
+
+    Afterwards call tables.scrub until it is done: only then nothing is left in the file.
+    """
+    _wait_alone(tx)
+    order, message, conversation = schema.order, schema.message, schema.conversation
+    orders = list(tx.execute(select(order.c.id).where(order.c.contact_id == contact_id)).scalars())
+    _forget_texts(tx, "order", orders)
+    rows = tx.execute(
+        select(message.c.id, message.c.subject, message.c.text)
+        .join(conversation, conversation.c.id == message.c.conversation_id)
+        .where(conversation.c.contact_id == contact_id)
+    ).all()
+    read = cursors(tx).get("message", 0)
+    tables.remove(
+        tx, "search_message", [(r.id, tokens.of_text(r.subject, r.text)) for r in rows if r.id <= read]
+    )
+    _replace_names(tx, {contact_id: set()})
+    tx.execute(sql("DELETE FROM search_phone WHERE contact_id = :id"), {"id": contact_id})
+    gone: dict[Kind, list[int]] = {"contact": [contact_id], "order": orders, "message": [r.id for r in rows]}
+    for kind, ids in gone.items():
+        tx.execute(
+            sql("DELETE FROM search_due WHERE kind = :kind AND id = :id"),
+            [{"kind": kind, "id": number} for number in ids] or [{"kind": kind, "id": 0}],
+        )
+        _lower(tx, kind, ids)
+
+
+def names_of(tx: Connection, where: Any) -> dict[int, set[str]]:
+    """What the contacts that fit are found by: names, companies, handles."""
+    contact, identity = schema.contact, schema.identity
+    found: dict[int, set[str]] = {}
+    for number, name, company in tx.execute(
+        select(contact.c.id, contact.c.name, contact.c.company).where(where(contact.c.id))
+    ):
+        found[number] = {name, company}
+    for number, name, handle in tx.execute(
+        select(identity.c.contact_id, identity.c.name, identity.c.handle)
+        .where(where(identity.c.contact_id))
+        .where((identity.c.name != "") | (identity.c.handle != ""))
+    ):
+        if number in found:
+            found[number] |= {name, handle}
+    return {number: {key for key in map(name_key, names) if key} for number, names in found.items()}
+
+
+def tail_of(digits: str) -> int:
+    """A phone number from its end, as a number that sorts: suffixes are ranges."""
+    return int(digits[::-1][:TAIL_DIGITS].ljust(TAIL_DIGITS, "0"))
+
+
+def _alone(tx: Connection) -> bool:
+    if is_postgresql(tx):
+        return bool(tx.execute(sql("SELECT pg_try_advisory_xact_lock(:k)"), {"k": PG_LOCK}).scalar())
+    return True
+
+
+def _wait_alone(tx: Connection) -> None:
+    if is_postgresql(tx):
+        tx.execute(sql("SELECT pg_advisory_xact_lock(:k)"), {"k": PG_LOCK})
+
+
+def _set(tx: Connection, name: str, value: int) -> None:
+    tx.execute(
+        sql(
+            "INSERT INTO search_state (name, value) VALUES (:name, :value)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ),
+        {"name": name, "value": value},
+    )
+
+
+def _lower(tx: Connection, kind: Kind, ids: Sequence[int]) -> None:
+    """SQLite gives the id of a deleted last row to the next one: that one is new to the index."""
+    table = _SOURCES[kind]
+    if not ids:
+        return
+    remaining = select(table.c.id).where(table.c.id.not_in(ids)).order_by(table.c.id.desc()).limit(1)
+    highest = tx.execute(remaining).scalar() or 0
+    if highest < cursors(tx).get(kind, 0):
+        _set(tx, kind, highest)
+
+
+def _fresh(tx: Connection, kind: Kind, last: int, limit: int) -> list[int]:
+    table = _SOURCES[kind]
+    query = select(table.c.id).where(table.c.id > last).order_by(table.c.id).limit(limit)
+    if is_postgresql(tx):
+        query = query.where(table.c.id <= _settled(tx, kind, last))
+    return list(tx.execute(query).scalars())
+
+
+def _settled(tx: Connection, kind: Kind, last: int) -> int:
+    """Up to which id nobody can be writing any more: ids are given in order, but committed in any.
+
+    The highest id is marked together with the newest transaction; once all transactions up to that one have
+    ended, no lower id can appear. (An id is drawn a moment before its transaction is numbered: hence the wait.)
+    """
+    state = cursors(tx)
+    mark, by, at = (state.get(f"{kind}:{name}", 0) for name in ("mark", "by", "at"))
+    oldest, now = tx.execute(
+        sql(
+            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
+            " (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        )
+    ).one()
+    if mark > last:
+        return mark if oldest > by and now - at >= SETTLED_S * 1000 else last
+    table = _SOURCES[kind]
+    highest = tx.execute(select(table.c.id).order_by(table.c.id.desc()).limit(1)).scalar()
+    if highest and highest > last:
+        newest = tx.execute(sql("SELECT pg_current_xact_id()::text::bigint")).scalar_one()
+        for name, value in (("mark", highest), ("by", newest), ("at", now)):
+            _set(tx, f"{kind}:{name}", value)
+    return last
+
+
+def _due(tx: Connection, limit: int) -> int:
+    rows = tx.execute(sql("SELECT kind, id FROM search_due LIMIT :limit"), {"limit": limit}).all()
+    by_kind: dict[Kind, list[int]] = {}
+    for kind, number in rows:
+        by_kind.setdefault(kind, []).append(number)
+    for kind, ids in by_kind.items():
+        if kind in ("order", "article"):
+            _forget_texts(tx, kind, ids)
+        elif kind == "contact":
+            for some in _slices(ids):
+                tx.execute(sql(f"DELETE FROM search_phone WHERE contact_id IN ({_listed(some)})"))
+        read = cursors(tx).get(kind, 0)
+        if known := [number for number in ids if number <= read]:  # what is new is read as such
+            _INDEXERS[kind](tx, known)
+        tx.execute(
+            sql("DELETE FROM search_due WHERE kind = :kind AND id = :id"),
+            [{"kind": kind, "id": number} for number in ids],
+        )
+    return len(rows)
+
+
+def _index_contacts(tx: Connection, ids: Sequence[int]) -> None:
+    found = names_of(tx, lambda column: column.in_(ids))
+    _replace_names(tx, {number: found.get(number, set()) for number in ids})
+    identity = schema.identity
+    phones = tx.execute(
+        select(identity.c.contact_id, identity.c.user_id).where(
+            identity.c.contact_id.in_(ids), identity.c.space == "phone"
+        )
+    ).all()
+    rows = [
+        {"tail": tail_of(digits), "id": number}
+        for number, user_id in phones
+        if len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
+    ]
+    if rows:
+        tx.execute(
+            sql("INSERT INTO search_phone (tail, contact_id) VALUES (:tail, :id) ON CONFLICT DO NOTHING"), rows
+        )
+
+
+def _replace_names(tx: Connection, wanted: dict[int, set[str]]) -> None:
+    """Write who bears which names, and keep the counts of names and words."""
+    held: dict[int, set[int]] = {}
+    for some in _slices(list(wanted)):
+        statement = f"SELECT contact_id, name_id FROM search_contact WHERE contact_id IN ({_listed(some)})"
+        for contact_id, name_id in tx.execute(sql_once(statement)):
+            held.setdefault(contact_id, set()).add(name_id)
+    ids = _ensure(tx, "search_name", "key", {key for keys in wanted.values() for key in keys})
+    counts: Counter[int] = Counter()
+    gone: list[dict[str, int]] = []
+    new: list[dict[str, int]] = []
+    for contact_id, keys in wanted.items():
+        before, after = held.get(contact_id, set()), {ids[key] for key in keys}
+        gone += [{"contact": contact_id, "name": number} for number in before - after]
+        new += [{"contact": contact_id, "name": number} for number in after - before]
+    for row in gone:
+        counts[row["name"]] -= 1
+    for row in new:
+        counts[row["name"]] += 1
+    if gone:
+        tx.execute(sql("DELETE FROM search_contact WHERE contact_id = :contact AND name_id = :name"), gone)
+    if new:
+        tx.execute(sql("INSERT INTO search_contact (contact_id, name_id) VALUES (:contact, :name)"), new)
+    _count(tx, "search_name", counts)
+    for some in _slices([number for number, by in counts.items() if by < 0]):
+        orphans = tx.execute(
+            sql_once(f"SELECT id, key FROM search_name WHERE n <= 0 AND id IN ({_listed(some)})")
+        ).all()
+        tables.remove(tx, "search_name", [(number, tokens.of_name(key)) for number, key in orphans])
+        _delete(tx, "search_name", [number for number, _ in orphans])
+        _count_words(tx, [key for _, key in orphans], -1)
+
+
+def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
+    """The ids of these names or words; those that are new are added, with their tokens."""
+    known: dict[str, int] = {}
+    for some in _slices(sorted(keys)):
+        marks = {f"k{i}": key for i, key in enumerate(some)}
+        names = ", ".join(f":{mark}" for mark in marks)
+        statement = f"SELECT {column}, id FROM {table} WHERE {column} IN ({names})"
+        known |= {key: number for key, number in tx.execute(sql(statement), marks)}
+    fresh = sorted(keys - known.keys())
+    if not fresh:
+        return known
+    highest = tx.execute(sql(f"SELECT max(id) FROM {table}")).scalar() or 0
+    added = {key: highest + i for i, key in enumerate(fresh, 1)}
+    tx.execute(
+        sql(f"INSERT INTO {table} (id, {column}, n) VALUES (:id, :key, 0)"),
+        [{"id": number, "key": key} for key, number in added.items()],
+    )
+    of = tokens.of_name if table == "search_name" else tokens.of_word
+    tables.add(tx, table, [(number, of(key)) for key, number in added.items()])
+    if table == "search_name":
+        _count_words(tx, fresh, 1)
+    return known | added
+
+
+def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:
+    words = Counter(word for key in names for word in set(tokens.words_of(key)))
+    if not words:
+        return
+    ids = _ensure(tx, "search_word", "word", set(words))
+    _count(tx, "search_word", Counter({ids[word]: by * count for word, count in words.items()}))
+    if by < 0:
+        for some in _slices(list(ids.values())):
+            orphans = tx.execute(
+                sql_once(f"SELECT id, word FROM search_word WHERE n <= 0 AND id IN ({_listed(some)})")
+            ).all()
+            tables.remove(tx, "search_word", [(number, tokens.of_word(word)) for number, word in orphans])
+            _delete(tx, "search_word", [number for number, _ in orphans])
+
+
+def _count(tx: Connection, table: str, counts: Counter[int]) -> None:
+    rows = [{"id": number, "by": by} for number, by in counts.items() if by]
+    if rows:
+        tx.execute(sql(f"UPDATE {table} SET n = n + :by WHERE id = :id"), rows)
+
+
+def _delete(tx: Connection, table: str, ids: Sequence[int]) -> None:
+    if ids:
+        tx.execute(sql(f"DELETE FROM {table} WHERE id = :id"), [{"id": number} for number in ids])
+
+
+def _index_orders(tx: Connection, ids: Sequence[int]) -> None:
+    order, line = schema.order, schema.order_line
+    texts = {
+        number: [name, tracking]
+        for number, name, tracking in tx.execute(
+            select(order.c.id, order.c.number, order.c.tracking).where(order.c.id.in_(ids))
+        )
+    }
+    for number, sku, name in tx.execute(
+        select(line.c.order_id, line.c.sku, line.c.name).where(line.c.order_id.in_(ids)).order_by(line.c.id)
+    ):
+        texts[number] += [sku, name]
+    _add_texts(tx, "order", {number: " · ".join(filter(None, said)) for number, said in texts.items()})
+
+
+def _index_articles(tx: Connection, ids: Sequence[int]) -> None:
+    article = schema.article
+    rows = tx.execute(select(article).where(article.c.id.in_(ids)))
+    _add_texts(tx, "article", {r.id: "\n".join([r.title, r.body, *map(str, r.phrasings)]) for r in rows})
+
+
+def _add_texts(tx: Connection, kind: Kind, texts: dict[int, str]) -> None:
+    if not texts:
+        return
+    highest = tx.execute(sql("SELECT max(id) FROM search_text")).scalar() or 0
+    rows = [
+        {"id": highest + i, "kind": kind, "ref": ref, "text": said}
+        for i, (ref, said) in enumerate(texts.items(), 1)
+    ]
+    tx.execute(sql("INSERT INTO search_text (id, kind, ref, text) VALUES (:id, :kind, :ref, :text)"), rows)
+    tables.add(tx, "search_text", [(row["id"], tokens.of_text(row["text"])) for row in rows])  # type: ignore[misc]
+
+
+def _forget_texts(tx: Connection, kind: Kind, refs: Sequence[int]) -> None:
+    for some in _slices(list(refs)):
+        rows = tx.execute(
+            sql_once(f"SELECT id, text FROM search_text WHERE kind = :kind AND ref IN ({_listed(some)})"),
+            {"kind": kind},
+        ).all()
+        tables.remove(tx, "search_text", [(number, tokens.of_text(said)) for number, said in rows])
+        _delete(tx, "search_text", [number for number, _ in rows])
+
+
+def _index_messages(tx: Connection, ids: Sequence[int]) -> None:
+    message = schema.message
+    rows = tx.execute(select(message.c.id, message.c.subject, message.c.text).where(message.c.id.in_(ids)))
+    tables.add(tx, "search_message", [(r.id, tokens.of_text(r.subject, r.text)) for r in rows])
+
+
+_INDEXERS: dict[Kind, Callable[[Connection, Sequence[int]], None]] = {
+    "contact": _index_contacts,
+    "order": _index_orders,
+    "article": _index_articles,
+    "message": _index_messages,
+}
+
+
+def _slices(items: Sequence[Any]) -> Iterator[Any]:
+    for start in range(0, len(items), 500):
+        yield items[start : start + 500]
+
+
+def _listed(ids: Iterable[int]) -> str:
+    """Numbers of ours for an IN: five hundred parameters cost more than the query."""
+    return ", ".join(str(int(number)) for number in ids)
+
+
+def sql_once(statement: str) -> Any:
+    """A statement that will not come again."""
+    from sqlalchemy import text
+
+    return text(statement)

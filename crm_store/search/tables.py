@@ -1,0 +1,152 @@
+"""The index's own tables. They are derived: a backup leaves them out, and they can be built anew at any time.
+
+    search_state    how far the index has come, by kind         search_due      what changed behind that
+    search_name     each distinct name once, with how many contacts bear it
+    search_contact  which contacts bear it                      search_phone    numbers from their end
+    search_word     each distinct word of names                 search_text     orders and articles as indexed
+    NAME_tokens     the tokens of names, words, messages and texts: FTS5 without content on SQLite (no
+                    positions, 1 to 2 bytes a token), a tsvector with GIN on PostgreSQL
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import Connection, TextClause, text
+
+from crm_store.rows import is_postgresql
+
+Index = Literal["search_name", "search_word", "search_message", "search_text"]
+INDEXES: tuple[Index, ...] = ("search_name", "search_word", "search_message", "search_text")
+TABLES = ("search_state", "search_due", "search_name", "search_contact", "search_phone", "search_word")
+
+Token = str
+Query = tuple[Any, ...]  # ("token", t) ("prefix", t) ("all", (q, …)) ("any", (q, …))
+
+
+@lru_cache(maxsize=512)
+def sql(statement: str) -> TextClause:
+    """A statement in words, compiled once."""
+    return text(statement)
+
+
+def token(word: Token) -> Query:
+    return ("token", word)
+
+
+def prefix(word: Token) -> Query:
+    return ("prefix", word)
+
+
+def all_of(queries: Iterable[Query]) -> Query:
+    found = tuple(dict.fromkeys(queries))
+    return found[0] if len(found) == 1 else ("all", found)
+
+
+def any_of(queries: Iterable[Query]) -> Query:
+    found = tuple(dict.fromkeys(queries))
+    return found[0] if len(found) == 1 else ("any", found)
+
+
+def rendered(tx: Connection, query: Query) -> str:
+    """The query as FTS5 or as a tsquery has it. Tokens are quoted: they cannot be operators."""
+    return _tsquery(query) if is_postgresql(tx) else _fts5(query)
+
+
+def _fts5(query: Query) -> str:
+    match query:
+        case ("token", word):
+            return f'"{_plain(word)}"'
+        case ("prefix", word):
+            return f'"{_plain(word)}" *'
+        case ("all", inner):
+            return "(" + " AND ".join(map(_fts5, inner)) + ")"
+        case ("any", inner):
+            return "(" + " OR ".join(map(_fts5, inner)) + ")"
+    raise ValueError(query)
+
+
+def _tsquery(query: Query) -> str:
+    match query:
+        case ("token", word):
+            return f"'{_plain(word)}'"
+        case ("prefix", word):
+            return f"'{_plain(word)}':*"
+        case ("all", inner):
+            return "(" + " & ".join(map(_tsquery, inner)) + ")"
+        case ("any", inner):
+            return "(" + " | ".join(map(_tsquery, inner)) + ")"
+    raise ValueError(query)
+
+
+def _plain(word: str) -> str:
+    return "".join(c for c in word if c.isalnum())
+
+
+def matching(tx: Connection, index: Index) -> str:
+    """SELECT of the ids that fit :query, to be used inside a statement."""
+    if is_postgresql(tx):
+        return f"SELECT id FROM {index}_tokens WHERE tokens @@ CAST(:query AS tsquery)"
+    return f"SELECT rowid AS id FROM {index}_tokens WHERE {index}_tokens MATCH :query"
+
+
+def add(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Token]]]) -> None:
+    """Index rows that are not in the index."""
+    if not rows:
+        return
+    if is_postgresql(tx):
+        statement = (
+            f"INSERT INTO {index}_tokens (id, tokens) VALUES (:id, array_to_tsvector(CAST(:tokens AS text[])))"
+            " ON CONFLICT (id) DO UPDATE SET tokens = excluded.tokens"
+        )
+        tx.execute(sql(statement), [{"id": number, "tokens": list(found)} for number, found in rows])
+        return
+    tx.execute(
+        sql(f"INSERT INTO {index}_tokens (rowid, tokens) VALUES (:id, :tokens)"),
+        [{"id": number, "tokens": " ".join(found)} for number, found in rows],
+    )
+
+
+def remove(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Token]]]) -> None:
+    """Take rows out of the index. The tokens must be those they were added with."""
+    if not rows:
+        return
+    if is_postgresql(tx):
+        tx.execute(sql(f"DELETE FROM {index}_tokens WHERE id = :id"), [{"id": number} for number, _ in rows])
+        return
+    tx.execute(
+        sql(f"INSERT INTO {index}_tokens ({index}_tokens, rowid, tokens) VALUES ('delete', :id, :tokens)"),
+        [{"id": number, "tokens": " ".join(found)} for number, found in rows],
+    )
+
+
+def clear(tx: Connection) -> None:
+    """Empty everything that is derived."""
+    for table in (*TABLES, "search_text"):
+        tx.execute(sql(f"DELETE FROM {table}"))
+    for index in INDEXES:
+        if is_postgresql(tx):
+            tx.execute(sql(f"DELETE FROM {index}_tokens"))
+        else:
+            tx.execute(sql(f"INSERT INTO {index}_tokens ({index}_tokens) VALUES ('delete-all')"))
+
+
+def scrub(tx: Connection, *, pages: int = 2000) -> bool:
+    """Rewrite some of the index, so that nothing of what was taken out stays in the file; True when all is.
+
+    Debian 12's SQLite (3.40) has no secure-delete for FTS5 (3.42): a removed token stays in its segment until
+    segments are merged. Repeat until True, each time in a transaction of its own: no write waits long.
+    """
+    if is_postgresql(tx):
+        return True
+    done = True
+    for index in INDEXES:
+        before = tx.execute(sql("SELECT total_changes()")).scalar_one()
+        tx.execute(
+            sql(f"INSERT INTO {index}_tokens ({index}_tokens, rank) VALUES ('merge', :pages)"),
+            {"pages": -pages},
+        )
+        done &= tx.execute(sql("SELECT total_changes()")).scalar_one() - before < 2
+    return done
