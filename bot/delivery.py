@@ -33,7 +33,9 @@ from crm_store.outbox import Leaving
 log = structlog.get_logger()
 AT_ONCE = 128
 OF_ONE_CHANNEL = 48  # a platform that does not answer may not take the room of the others
+REFILL = OF_ONE_CHANNEL // 2  # rows of a channel below which it gets more: one claim for many, not one each
 POLL_S = 2.0
+BUSY_POLL_S = 0.2  # while rows are sent nobody looks up when the next of the others is due
 STORE_AGAIN_S = 1.0  # after the store could not be asked
 RECORD_AGAIN_S = (0.2, 1.0, 5.0, 15.0, 30.0)  # what was sent is known here only: worth some patience
 SEND_TIMEOUT_S = 90.0
@@ -63,6 +65,7 @@ class Delivery:
         self._jitter = jitter
         self._wake = asyncio.Event()
         self._busy: dict[asyncio.Task[None], Leaving] = {}
+        self._used: Counter[str] = Counter()  # rows being sent, by channel
         self.sent = 0
 
     def wake(self) -> None:
@@ -94,12 +97,12 @@ class Delivery:
         if room <= 0:
             await asyncio.wait(self._busy, return_when=asyncio.FIRST_COMPLETED)
             return True
-        used = Counter(row.channel for row in self._busy.values())
-        full = [channel for channel, count in used.items() if count >= OF_ONE_CHANNEL]
-        rows = await self._store.write(self._claim_now, min(room, OF_ONE_CHANNEL), full)
+        full = sorted(channel for channel, count in self._used.items() if count > REFILL)
+        rows = await self._store.write(self._claim_now, min(room, OF_ONE_CHANNEL - REFILL), full)
         for row, message in rows:
             task = group.create_task(self._guarded(row, message))
             self._busy[task] = row
+            self._used[row.channel] += 1
             task.add_done_callback(self._done)
         return bool(rows)
 
@@ -135,12 +138,18 @@ class Delivery:
         return self._office.config.line.lease_s
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._busy.pop(task, None)
-        self._wake.set()
+        channel = self._busy.pop(task).channel
+        self._used[channel] -= 1
+        if self._used[channel] <= REFILL:
+            self._wake.set()
 
     async def _rest(self) -> None:
-        due = await self._store.read(outbox.next_due)
-        wait = POLL_S if due is None else min(POLL_S, max(0.01, (due - self._clock()).total_seconds()))
+        if self._wake.is_set():
+            return
+        wait = BUSY_POLL_S
+        if not self._busy:
+            due = await self._store.read(outbox.next_due)
+            wait = POLL_S if due is None else min(POLL_S, max(0.01, (due - self._clock()).total_seconds()))
         try:
             async with asyncio.timeout(wait):
                 await self._wake.wait()
@@ -158,6 +167,8 @@ class Delivery:
                 thread_id = thread_id or thread.thread_id
                 if row.purpose == "card" and row.op == Op.EDIT:
                     target_id = thread.card_event_id
+        if row.purpose == "change" and row.message_id is not None and not target_id:
+            target_id = conversations.get_message(tx, row.message_id).external_id
         return Outbound(
             address=Address(row.channel, row.room_id, thread_id),
             reply=rich.load(row.body),
@@ -270,7 +281,7 @@ class Delivery:
                 return
             with self._consequences(tx, row):
                 turn = Turn(tx, self._office, now)
-                relay.delivered(turn, row, sent.event_id, sent.address.thread_id)
+                relay.delivered(turn, row, sent.event_id, sent.address.thread_id, sent.event_ids)
                 caps = self._office.can(row.channel)
                 if row.maybe_sent and row.purpose == "reply" and not caps.safe_repeat:
                     _say_repeated(turn, row)

@@ -44,7 +44,7 @@ class ChannelDoor:
             for raw in raws
         ]
         cursors = [(self._channel, cursor)] if cursor is not None else []
-        await self._store.write(inbox.accept, rows, cursors, self._clock())
+        await self._store.write_first(inbox.accept, rows, cursors, self._clock())
         if rows:
             self._wake()
 

@@ -33,7 +33,9 @@ from crm_store.inbox import LostLease, Waiting
 log = structlog.get_logger()
 LANES_AT_ONCE = 128
 OF_ONE_CHANNEL = 48  # lanes: slow mail (DNS, parsers) may not take the room of a chat
+REFILL = OF_ONE_CHANNEL // 2  # lanes of a channel below which it gets more: one claim for many, not one each
 POLL_S = 2.0  # a net under the wake-ups
+BUSY_POLL_S = 0.2  # while lanes are worked on nobody looks up when the next of the others is due
 STORE_AGAIN_S = 1.0  # after the store could not be asked
 EXAMINE_TIMEOUT_S = 20.0
 RETRY_S = (1.0, 5.0, 30.0, 120.0, 600.0)
@@ -67,6 +69,7 @@ class Intake:
         self._clock = clock
         self._wake = asyncio.Event()
         self._busy: dict[tuple[str, str], tuple[asyncio.Task[None], list[Waiting]]] = {}
+        self._used: Counter[str] = Counter()  # lanes being worked on, by channel
         self._sandboxes = {
             name: Sandbox(channel.decoder)
             for name, channel in channels.items()
@@ -108,14 +111,14 @@ class Intake:
             tasks = [task for task, _ in self._busy.values()]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return True
-        used = Counter(channel for channel, _ in self._busy)
-        full = [channel for channel, count in used.items() if count >= OF_ONE_CHANNEL]
-        room = min(room, OF_ONE_CHANNEL)
+        full = sorted(channel for channel, count in self._used.items() if count > REFILL)
+        room = min(room, OF_ONE_CHANNEL - REFILL)
         lanes = await self._store.write(self._claim_now, room, list(self._busy), full)
         for lane in lanes:
             key = (lane[0].channel, lane[0].lane)
             task = group.create_task(self._guarded(lane))
             self._busy[key] = task, lane
+            self._used[key[0]] += 1
             task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
         return bool(lanes)
 
@@ -149,11 +152,17 @@ class Intake:
 
     def _done(self, key: tuple[str, str]) -> None:
         self._busy.pop(key, None)
-        self._wake.set()
+        self._used[key[0]] -= 1
+        if self._used[key[0]] <= REFILL:
+            self._wake.set()
 
     async def _rest(self) -> None:
-        due = await self._store.read(inbox.next_due)
-        wait = POLL_S if due is None else min(POLL_S, max(0.01, (due - self._clock()).total_seconds()))
+        if self._wake.is_set():
+            return
+        wait = BUSY_POLL_S
+        if not self._busy:
+            due = await self._store.read(inbox.next_due)
+            wait = POLL_S if due is None else min(POLL_S, max(0.01, (due - self._clock()).total_seconds()))
         try:
             async with asyncio.timeout(wait):
                 await self._wake.wait()
@@ -280,6 +289,9 @@ class Intake:
             except LostLease:
                 log.warning("lease_lost", inbox=row.id)
                 return count, ""
+            except routing.NotYet:
+                log.info("not_yet", channel=row.channel, inbox=row.id)
+                return count, "it waits for a card to be placed"
             except Exception as error:
                 if is_conflict(error) and not alone:
                     raise  # the store repeats the transaction

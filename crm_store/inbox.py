@@ -10,17 +10,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, literal_column, or_, select, update
 
 from crm_store import schema
 from crm_store.rows import insert, is_postgresql
+from crm_store.statement import Statement
 from crm_store.wakeups import notify
 
 LANE_SLICE = 50  # rows of one lane that one claim takes
+PENDING: Any = literal_column("'pending'")  # as text: a partial index is only used where its condition is
 inbox = schema.inbox
+
+_accept = Statement(
+    lambda insert: insert(inbox).on_conflict_do_nothing(index_elements=["channel", "event_id"])
+)
+_lane_rows = Statement(
+    select(
+        inbox.c.id,
+        inbox.c.channel,
+        inbox.c.event_id,
+        inbox.c.lane,
+        inbox.c.body,
+        inbox.c.evidence,
+        inbox.c.received_at,
+        inbox.c.attempts,
+        (inbox.c.fence + 1).label("fence"),
+    )
+    .where(
+        inbox.c.state == PENDING,
+        inbox.c.channel == bindparam("channel"),
+        inbox.c.lane == bindparam("lane"),
+        inbox.c.id >= bindparam("head"),
+    )
+    .order_by(inbox.c.id)
+    .limit(LANE_SLICE)
+)
+_lease = Statement(
+    update(inbox)
+    .where(inbox.c.id == bindparam("row"))
+    .values(fence=inbox.c.fence + 1, lease_until=bindparam("until"))
+)
+_finish = Statement(
+    update(inbox)
+    .where(inbox.c.id == bindparam("row"), inbox.c.fence == bindparam("held"), inbox.c.state == PENDING)
+    .values(state="done", finished_at=bindparam("now"), lease_until=None, error="")
+)
 
 
 class LostLease(Exception):
@@ -60,9 +98,8 @@ def accept(
     """Store raw messages and the cursors they belong to; repeats are skipped. Return how many are new."""
     new = 0
     if raws:
-        statement = insert(tx, inbox).on_conflict_do_nothing(index_elements=["channel", "event_id"])
-        result = tx.execute(
-            statement,
+        found = _accept.many(
+            tx,
             [
                 {
                     "channel": r.channel,
@@ -75,7 +112,7 @@ def accept(
                 for r in raws
             ],
         )
-        new = max(result.rowcount, 0)
+        new = max(found, 0)
         if new:
             notify(tx, "inbox")
     for channel, value in cursors:
@@ -104,41 +141,51 @@ def claim(
 
     Lanes in `busy` and all of the channels in `skip` are left alone.
     """
+    skipped = {f"skip{i}": channel for i, channel in enumerate(skip)}
+    query = _due_heads(tuple(skipped), is_postgresql(tx))
+    owned = set(busy)
+    due = query.all(tx, now=now, most=lanes + len(busy), **skipped)
+    heads = [h for h in due if (h.channel, h.lane) not in owned][:lanes]
+    claimed = [_lane(tx, head) for head in heads]
+    until = now + timedelta(seconds=lease_s)
+    _lease.many(tx, [{"row": r.id, "until": until} for lane in claimed for r in lane])
+    return claimed
+
+
+@cache
+def _due_heads(skip: tuple[str, ...], shared: bool) -> Statement:
+    """Heads of lanes that may be claimed, oldest first: read in the order of an index, as far as needed. The
+    work is that of what is found, not of all that waits."""
+    now = bindparam("now", type_=inbox.c.due_at.type)
+    earlier, other = inbox.alias("earlier"), inbox.alias("other")
+    waits = select(earlier.c.id).where(
+        earlier.c.state == PENDING,
+        earlier.c.channel == inbox.c.channel,
+        earlier.c.lane == inbox.c.lane,
+        earlier.c.id < inbox.c.id,
+    )
     query = (
         select(inbox.c.id, inbox.c.channel, inbox.c.lane)
         .where(
-            inbox.c.id.in_(_heads()),
-            inbox.c.state == "pending",
+            inbox.c.state == PENDING,
             inbox.c.due_at <= now,
             or_(inbox.c.lease_until.is_(None), inbox.c.lease_until < now),
+            *(inbox.c.channel != bindparam(name) for name in skip),
+            ~waits.exists(),
         )
-        .order_by(inbox.c.id)
-        .limit(lanes + len(busy))
+        .order_by(inbox.c.due_at, inbox.c.id)
+        .limit(bindparam("most", type_=Integer))
     )
-    if skip:
-        query = query.where(inbox.c.channel.not_in(list(skip)))
-    if is_postgresql(tx):
+    if shared:
         # Of two that were accepted at once the second may be committed first and be at work as the head.
-        other = inbox.alias("other")
         at_work = select(other.c.id).where(
-            other.c.state == "pending",
+            other.c.state == PENDING,
             other.c.channel == inbox.c.channel,
             other.c.lane == inbox.c.lane,
             other.c.lease_until >= now,
         )
-        query = query.where(~at_work.exists()).with_for_update(skip_locked=True)
-    owned = set(busy)
-    heads = [h for h in tx.execute(query).all() if (h.channel, h.lane) not in owned][:lanes]
-    claimed = [_lane(tx, head) for head in heads]
-    ids = [{"row": r.id} for lane in claimed for r in lane]
-    if ids:
-        tx.execute(
-            update(inbox)
-            .where(inbox.c.id == bindparam("row"))
-            .values(fence=inbox.c.fence + 1, lease_until=now + timedelta(seconds=lease_s)),
-            ids,
-        )
-    return claimed
+        query = query.where(~at_work.exists()).with_for_update(skip_locked=True, of=inbox)
+    return Statement(query)
 
 
 def _heads() -> Any:
@@ -153,28 +200,8 @@ def _heads() -> Any:
 
 def _lane(tx: Connection, head: Any) -> list[Waiting]:
     """A head and what waits behind it, up to the first row that failed before: that one goes alone."""
-    rows = tx.execute(
-        select(
-            inbox.c.id,
-            inbox.c.channel,
-            inbox.c.event_id,
-            inbox.c.lane,
-            inbox.c.body,
-            inbox.c.evidence,
-            inbox.c.received_at,
-            inbox.c.attempts,
-            (inbox.c.fence + 1).label("fence"),
-        )
-        .where(
-            inbox.c.state == "pending",
-            inbox.c.channel == head.channel,
-            inbox.c.lane == head.lane,
-            inbox.c.id >= head.id,
-        )
-        .order_by(inbox.c.id)
-        .limit(LANE_SLICE)
-    ).all()
-    return [Waiting(**r._mapping) for r in takewhile(lambda r: r.id == head.id or r.attempts == 0, rows)]
+    rows = _lane_rows.all(tx, channel=head.channel, lane=head.lane, head=head.id)
+    return [Waiting(*r) for r in takewhile(lambda r: r.id == head.id or r.attempts == 0, rows)]
 
 
 def renew(tx: Connection, rows: Sequence[Waiting], until: datetime) -> None:
@@ -194,7 +221,8 @@ def renew(tx: Connection, rows: Sequence[Waiting], until: datetime) -> None:
 
 def finish(tx: Connection, row: Waiting, now: datetime) -> None:
     """Mark done, in the transaction of everything it caused. Raise LostLease."""
-    _own(tx, row, state="done", finished_at=now, lease_until=None, error="")
+    if _finish.run(tx, row=row.id, held=row.fence, now=now) != 1:
+        raise LostLease(row.id)
 
 
 def examined(tx: Connection, row: Waiting, evidence: str) -> None:

@@ -10,16 +10,56 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from crm_store import schema
-from crm_store.rows import insert_id, is_postgresql
+from crm_store.rows import is_postgresql
+from crm_store.statement import Statement
 from crm_store.wakeups import notify
 
 outbox = schema.outbox
 OPEN = ("pending", "sending")
+# as text: a partial index is only used where its condition is
+PENDING: Any = literal_column("'pending'")
+SENDING: Any = literal_column("'sending'")
+
+_put = Statement(outbox.insert())
+_lease = Statement(
+    update(outbox)
+    .where(outbox.c.id == bindparam("row"))
+    .values(
+        state="sending",
+        attempts=outbox.c.attempts + 1,
+        maybe_sent=bindparam("maybe"),
+        fence=outbox.c.fence + 1,
+        lease_until=bindparam("until"),
+    )
+)
+_settle = Statement(
+    update(outbox)
+    .where(outbox.c.id == bindparam("row"), outbox.c.fence == bindparam("held"), outbox.c.state == SENDING)
+    .values(
+        state=bindparam("outcome"),
+        event_id=bindparam("event"),
+        error=bindparam("reason"),
+        settled_at=bindparam("now"),
+        lease_until=None,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +107,21 @@ def put(tx: Connection, order: Order, now: datetime) -> int:
     """Write an outbox row and return its id: the key of the message."""
     if order.due_at <= now:
         notify(tx, "outbox")
-    return insert_id(
+    return _put.insert(
         tx,
-        outbox.insert().values(
-            lane=order.lane,
-            channel=order.channel,
-            room_id=order.room_id,
-            thread_id=order.thread_id,
-            op=order.op,
-            purpose=order.purpose,
-            body=order.body,
-            options=dict(order.options),
-            conversation_id=order.conversation_id,
-            message_id=order.message_id,
-            ticket_id=order.ticket_id,
-            due_at=order.due_at,
-            created_at=now,
-        ),
+        lane=order.lane,
+        channel=order.channel,
+        room_id=order.room_id,
+        thread_id=order.thread_id,
+        op=str(order.op),
+        purpose=order.purpose,
+        body=order.body,
+        options=dict(order.options),
+        conversation_id=order.conversation_id,
+        message_id=order.message_id,
+        ticket_id=order.ticket_id,
+        due_at=order.due_at,
+        created_at=now,
     )
 
 
@@ -91,7 +129,28 @@ def claim(
     tx: Connection, now: datetime, *, limit: int, lease_s: float, skip: Sequence[str] = ()
 ) -> list[Leaving]:
     """Lease the due heads of up to `limit` lanes and count the attempt; channels in `skip` are left alone."""
-    heads = select(func.min(outbox.c.id)).where(outbox.c.state.in_(OPEN)).group_by(outbox.c.lane)
+    skipped = {f"skip{i}": channel for i, channel in enumerate(skip)}
+    rows: list[Leaving] = []
+    states: tuple[Literal["pending", "sending"], ...] = ("sending", "pending")
+    for state in states:
+        query = _due_heads(state, tuple(skipped), is_postgresql(tx))
+        rows += [Leaving(*r) for r in query.all(tx, now=now, most=limit - len(rows), **skipped)]
+    until = now + timedelta(seconds=lease_s)
+    _lease.many(tx, [{"row": r.id, "maybe": r.maybe_sent, "until": until} for r in rows])
+    return rows
+
+
+@cache
+def _due_heads(state: Literal["pending", "sending"], skip: tuple[str, ...], shared: bool) -> Statement:
+    """Heads of lanes that are due (pending), or whose lease ran out (sending), oldest first: read in the order
+    of an index, as far as needed. The work is that of what is found, not of all that waits."""
+    now = bindparam("now", type_=outbox.c.due_at.type)
+    since = outbox.c.due_at if state == "pending" else outbox.c.lease_until
+    earlier, other = outbox.alias("earlier"), outbox.alias("other")
+    waits = select(earlier.c.id).where(
+        earlier.c.state.in_([PENDING, SENDING]), earlier.c.lane == outbox.c.lane, earlier.c.id < outbox.c.id
+    )
+    again = literal_column("false" if state == "pending" else "true", Boolean)
     query = (
         select(
             outbox.c.id,
@@ -107,48 +166,30 @@ def claim(
             outbox.c.message_id,
             outbox.c.ticket_id,
             (outbox.c.attempts + 1).label("attempts"),
-            or_(outbox.c.maybe_sent, outbox.c.state == "sending").label("maybe_sent"),
-            and_(outbox.c.maybe_sent, outbox.c.state == "sending").label("repeated"),
+            or_(outbox.c.maybe_sent, again).label("maybe_sent"),
+            and_(outbox.c.maybe_sent, again).label("repeated"),
             (outbox.c.fence + 1).label("fence"),
             outbox.c.created_at,
         )
         .where(
-            outbox.c.id.in_(heads),
-            or_(
-                and_(outbox.c.state == "pending", outbox.c.due_at <= now),
-                and_(outbox.c.state == "sending", outbox.c.lease_until < now),
-            ),
+            outbox.c.state == (PENDING if state == "pending" else SENDING),
+            since <= now if state == "pending" else since < now,
+            *(outbox.c.channel != bindparam(name) for name in skip),
+            ~waits.exists(),
         )
-        .order_by(outbox.c.id)
-        .limit(limit)
+        .order_by(since, outbox.c.id)
+        .limit(bindparam("most", type_=Integer))
     )
-    if skip:
-        query = query.where(outbox.c.channel.not_in(list(skip)))
-    if is_postgresql(tx):
+    if shared:
         # Of two that were written at once the second may be committed first and be on its way as the head.
-        other = outbox.alias("other")
         on_its_way = select(other.c.id).where(
             other.c.lane == outbox.c.lane,
             other.c.id != outbox.c.id,
-            other.c.state == "sending",
+            other.c.state == SENDING,
             other.c.lease_until >= now,
         )
-        query = query.where(~on_its_way.exists()).with_for_update(skip_locked=True)
-    rows = [Leaving(**r._mapping) for r in tx.execute(query).all()]
-    if rows:
-        tx.execute(
-            update(outbox)
-            .where(outbox.c.id == bindparam("row"))
-            .values(
-                state="sending",
-                attempts=outbox.c.attempts + 1,
-                maybe_sent=bindparam("maybe"),
-                fence=outbox.c.fence + 1,
-                lease_until=now + timedelta(seconds=lease_s),
-            ),
-            [{"row": r.id, "maybe": bool(r.maybe_sent)} for r in rows],
-        )
-    return rows
+        query = query.where(~on_its_way.exists()).with_for_update(skip_locked=True, of=outbox)
+    return Statement(query)
 
 
 def renew(tx: Connection, rows: Sequence[Leaving], until: datetime) -> None:
@@ -175,7 +216,10 @@ def settle(
     error: str = "",
 ) -> bool:
     """End a claimed row as sent, dead or unknown. False when another worker has it by now."""
-    return _own(tx, row, state=state, event_id=event_id, error=error[:2000], settled_at=now, lease_until=None)
+    found = _settle.run(
+        tx, row=row.id, held=row.fence, outcome=state, event=event_id, reason=error[:2000], now=now
+    )
+    return found == 1
 
 
 def postpone(tx: Connection, row: Leaving, due_at: datetime, *, error: str, maybe_sent: bool) -> bool:
@@ -237,6 +281,26 @@ def of_message(tx: Connection, message_id: int) -> list[Any]:
     )
 
 
+def note_parts(tx: Connection, row_id: int, event_ids: Sequence[str]) -> None:
+    """Remember that a row became several messages over there."""
+    options = tx.execute(select(outbox.c.options).where(outbox.c.id == row_id)).scalar_one()
+    tx.execute(
+        update(outbox).where(outbox.c.id == row_id).values(options={**options, "parts": list(event_ids)})
+    )
+
+
+def recent(tx: Connection, channel: str, event_id: str, *, op: str, among: int = 20_000) -> Any:
+    """The newest row that became this message over there, among the latest; None when it is none of ours."""
+    newest = tx.execute(select(func.max(outbox.c.id))).scalar() or 0
+    return tx.execute(
+        select(outbox)
+        .where(outbox.c.id > newest - among, outbox.c.op == op)
+        .where(outbox.c.channel == channel, outbox.c.event_id == event_id)
+        .order_by(outbox.c.id.desc())
+        .limit(1)
+    ).first()
+
+
 def next_due(tx: Connection) -> datetime | None:
     """When the next row falls due or its lease runs out."""
     return tx.execute(
@@ -247,6 +311,25 @@ def next_due(tx: Connection) -> datetime | None:
             ),
         )
     ).scalar()
+
+
+def card_may_stand(tx: Connection, channel: str, room_id: str, before: datetime) -> bool:
+    """Whether a card that was written before a time may stand in a room already, though nobody has said so."""
+    return (
+        tx.execute(
+            select(outbox.c.id)
+            .where(
+                outbox.c.channel == channel,
+                outbox.c.room_id == room_id,
+                outbox.c.purpose == "card",
+                outbox.c.op == "send",
+                outbox.c.created_at <= before,
+                or_(outbox.c.state == "sending", and_(outbox.c.state == "pending", outbox.c.maybe_sent)),
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
 
 
 def dead(tx: Connection, *, limit: int = 200) -> list[Any]:

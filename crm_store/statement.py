@@ -119,7 +119,7 @@ class _Compiled:
             raise KeyError(f"unknown: {', '.join(sorted(extra))}")
         columns = list(statement.exported_columns) if statement.is_select or statement._returning else []
         names = [str(c.key) for c in columns]
-        row: Any = namedtuple("Row", names)  # type: ignore[misc]
+        row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
         self._row: Callable[[Iterable[Any]], Any] = row._make if columns else tuple
         self._results = [
             (i, process)

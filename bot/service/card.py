@@ -57,9 +57,7 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         pairs.append((say("card.priority", lang), say(f"priority.{ticket.priority}", lang)))
     if ticket.rating:
         pairs.append((say("card.rating", lang), say(f"rating.{ticket.rating}", lang)))
-    others = [
-        f"#{t.number}" for t in tickets.listing(turn.tx, contact_id=ticket.contact_id) if t.id != ticket.id
-    ]
+    others = [f"#{number}" for number in tickets.numbers_open(turn.tx, ticket.contact_id, but=ticket.id)]
     if others:
         pairs.append((say("card.others", lang), " ".join(others)))
     blocks: list[Block] = [
