@@ -102,6 +102,13 @@ Index(
     postgresql_where=text("state = 'pending'"),
 )
 Index(
+    "ix_inbox_due",
+    inbox.c.due_at,
+    inbox.c.id,
+    sqlite_where=text("state = 'pending'"),
+    postgresql_where=text("state = 'pending'"),
+)
+Index(
     "ix_inbox_shelved",
     inbox.c.id,
     sqlite_where=text("state = 'shelved'"),
@@ -140,6 +147,19 @@ Index(
     outbox.c.id,
     sqlite_where=text("state IN ('pending', 'sending')"),
     postgresql_where=text("state IN ('pending', 'sending')"),
+)
+Index(
+    "ix_outbox_due",
+    outbox.c.due_at,
+    outbox.c.id,
+    sqlite_where=text("state = 'pending'"),
+    postgresql_where=text("state = 'pending'"),
+)
+Index(
+    "ix_outbox_sending",
+    outbox.c.lease_until,
+    sqlite_where=text("state = 'sending'"),
+    postgresql_where=text("state = 'sending'"),
 )
 Index(
     "ix_outbox_dead",
