@@ -169,6 +169,8 @@ class Delivery:
                     target_id = thread.card_event_id
         if row.purpose == "change" and row.message_id is not None and not target_id:
             target_id = conversations.get_message(tx, row.message_id).external_id
+        if row.purpose == "change" and row.message_id is not None and not target_id:
+            target_id = conversations.get_message(tx, row.message_id).external_id
         return Outbound(
             address=Address(row.channel, row.room_id, thread_id),
             reply=rich.load(row.body),
@@ -270,6 +272,8 @@ class Delivery:
                 if block.attachment_id:
                     await self._store.write(files.fetched, block.attachment_id, content, self._clock())
                 return replace(block, content=content)
+        if row.purpose == "reply":  # half an answer is none: the agent is told and can send it otherwise
+            raise Undeliverable(f"{block.filename}: {reason}")
         lang = self._office.staff_language
         return Text(say("thread.file_missing", lang, filename=block.filename, reason=reason), small=True)
 

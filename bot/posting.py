@@ -3,6 +3,7 @@ from messages of kind "out"; a note has no way there."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,12 @@ from bot.access import Member
 from bot.office import Turn
 from channels import rich
 from channels.conversation import Address, Op
-from channels.rich import File, Reply
+from channels.rich import Block, File, Reply, Text
 from crm_store import conversations, files, outbox, people, tickets
 from crm_store.conversations import NewMessage
+
+FOLD_TO = 2400  # characters of a long text that staff see at once; the whole follows as a file
+FOLD_ROOM = 200  # what stands beside the text in a post
 
 
 def public(
@@ -30,7 +34,8 @@ def public(
 ) -> int | None:
     """Write a public message and the row that carries it to the customer. Return the message's id, or None
     when this event of an agent was taken before. The recipients are frozen here."""
-    cc = conversations.participants(turn.tx, conversation.id)
+    # automatic words go to whoever wrote, never to everybody they named: that would be a mail bomb
+    cc = conversations.participants(turn.tx, conversation.id) if member is not None else []
     message_id = conversations.add(
         turn.tx,
         turn.now,
@@ -104,10 +109,26 @@ def unthreaded(turn: Turn, channel: str, room_id: str, subject: str, reply: Repl
 
 
 def change_public(turn: Turn, message: Any, op: Op, reply: Reply) -> bool:
-    """Edit or delete a public message where the customer reads it. False where the platform cannot."""
+    """Edit or delete a public message where the customer reads it, once it is there: while it is on its way
+    the change waits behind it. False where the platform cannot, or nothing went out."""
     caps = turn.office.can(message.channel)
-    if not message.external_id or not (caps.edit if op is Op.EDIT else caps.delete):
+    if not (caps.edit if op is Op.EDIT else caps.delete):
         return False
+    states = {row.state for row in outbox.of_message(turn.tx, message.id)}
+    if not message.external_id and not states & {"pending", "sending"}:
+        return False
+    _change(turn, message, op, reply, message_id=message.id)
+    return True
+
+
+def change_part(turn: Turn, message: Any, target_id: str) -> None:
+    """Delete a further part of a public message that became several."""
+    _change(turn, message, Op.DELETE, Reply(), target_id=target_id)
+
+
+def _change(
+    turn: Turn, message: Any, op: Op, reply: Reply, *, message_id: int | None = None, target_id: str = ""
+) -> None:
     conversation = conversations.get(turn.tx, message.conversation_id)
     outbox.put(
         turn.tx,
@@ -120,13 +141,13 @@ def change_public(turn: Turn, message: Any, op: Op, reply: Reply) -> bool:
             purpose="change",
             body=rich.dump(reply),
             due_at=turn.now,
-            options={"target_id": message.external_id},
+            options={"target_id": target_id},  # "": the message's own, looked up when it is there
             conversation_id=conversation.id,
+            message_id=message_id,
             ticket_id=message.ticket_id,
         ),
         turn.now,
     )
-    return True
 
 
 def to_threads(
@@ -247,9 +268,25 @@ def attached(turn: Turn, message_id: int) -> list[File]:
     ]
 
 
+def _folded(reply: Reply, limit: int) -> Reply:
+    """A long text as its beginning and the whole as a file: staff read one post, never five."""
+    if not limit or all(not isinstance(b, Text) or len(b.text) <= limit - FOLD_ROOM for b in reply.blocks):
+        return reply
+    blocks: list[Block] = []
+    for block in reply.blocks:
+        if not isinstance(block, Text) or len(block.text) <= limit - FOLD_ROOM:
+            blocks.append(block)
+            continue
+        blocks.append(replace(block, text=block.text[:FOLD_TO].rstrip() + " …"))
+        blocks.append(File("message.txt", "text/plain; charset=utf-8", content=block.text.encode()))
+    return Reply(tuple(blocks))
+
+
 def _to_staff_room(
     turn: Turn, ticket: Any, thread: Any, reply: Reply, op: Op, purpose: str, options: dict[str, Any]
 ) -> None:
+    if purpose == "post":
+        reply = _folded(reply, turn.office.can(thread.channel).text_limit)
     outbox.put(
         turn.tx,
         outbox.Order(

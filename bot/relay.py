@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from bot import posting
@@ -17,6 +18,7 @@ from crm_store import audit, contacts, conversations, outbox, tickets
 from crm_store.conversations import NewMessage
 
 NOTE = re.compile(r"^\s*(?://|note\s*[:：]|备注\s*[:：]|注\s*[:：])\s*", re.IGNORECASE)
+MENTION = re.compile(r"(?<![\w.+-])@(?=[^\W\d_])[\w.-]+")  # a colleague by name; not an address
 QUOTE = re.compile(r"^\s*[>＞]\s?")
 
 
@@ -26,13 +28,20 @@ def classify(mode: str, inbound: Inbound, is_staff_mention: bool) -> tuple[str, 
     text = inbound.text
     if NOTE.match(text):
         return "note", NOTE.sub("", text, count=1)
-    if is_staff_mention:
+    if is_staff_mention or passes_on(inbound):
+        return "note", text
+    if MENTION.search(text) or any(NOTE.match(line) for line in text.splitlines()):
         return "note", text
     if mode == "explicit":
         if QUOTE.match(text):
             return "reply", "\n".join(QUOTE.sub("", line, count=1) for line in text.splitlines())
         return "note", text
     return "reply", text
+
+
+def passes_on(inbound: Inbound) -> bool:
+    """Whether the text holds somebody else's words, passed on by the platform: they may be a note."""
+    return bool(inbound.full_text) and inbound.full_text == inbound.text
 
 
 def thread_message(turn: Turn, inbound: Inbound, ticket: Any, member: Member | None) -> None:
@@ -45,6 +54,8 @@ def thread_message(turn: Turn, inbound: Inbound, ticket: Any, member: Member | N
     kind, text = classify(settings.reply_mode, inbound, bool(inbound.mentions))
     if kind == "note":
         note(turn, ticket, member, text, inbound=inbound)
+        if passes_on(inbound) and not NOTE.match(inbound.text):
+            _tell(turn, ticket, "thread.kept_inside")
     else:
         reply(turn, ticket, member, text, inbound=inbound, hold_s=settings.hold_s)
 
@@ -87,8 +98,8 @@ def reply(
             turn, message, "held", room_id=inbound.address.room_id, thread_id=inbound.address.thread_id
         )
     lang = turn.office.staff_language
-    echo = [Text(say("thread.agent", lang, name=member.name), small=True), Text(text)]
-    there = (inbound.address.channel, inbound.address.room_id) if in_thread else None
+    echo = Reply.of(Text(say("thread.agent", lang, name=member.name), small=True), text).blocks
+    there = _own_thread(turn, ticket, inbound)
     posting.to_threads(turn, ticket, Reply((*echo, *posting.attached(turn, message_id))), but_not=there)
     if was_closed:
         posting.to_threads(turn, ticket, Reply.of(Text(say("thread.sent_to_closed", lang), small=True)))
@@ -123,14 +134,21 @@ def note(turn: Turn, ticket: Any, member: Member, text: str, *, inbound: Inbound
         return
     desk.store_files(turn, message_id, inbound.address.channel, inbound.attachments)
     lang = turn.office.staff_language
-    in_thread = bool(inbound.address.thread_id) and not inbound.private
-    there = (inbound.address.channel, inbound.address.room_id) if in_thread else None
+    head = Text(say("thread.note", lang, name=member.name), small=True)
     posting.to_threads(
         turn,
         ticket,
-        Reply((Text(say("thread.note", lang, name=member.name), small=True), Text(text))),
-        but_not=there,
+        Reply((*Reply.of(head, text).blocks, *posting.attached(turn, message_id))),
+        but_not=_own_thread(turn, ticket, inbound),
     )
+
+
+def _own_thread(turn: Turn, ticket: Any, inbound: Inbound) -> tuple[str, str] | None:
+    """The staff room in whose thread of this ticket it was written: it is to be seen there already."""
+    address = inbound.address
+    here = tickets.in_thread(turn.tx, address.channel, address.room_id, address.thread_id)
+    own = here is not None and here.id == ticket.id and not inbound.private
+    return (address.channel, address.room_id) if own else None
 
 
 def edited(turn: Turn, inbound: Inbound, member: Member | None) -> None:
@@ -139,61 +157,114 @@ def edited(turn: Turn, inbound: Inbound, member: Member | None) -> None:
     if message is None or member is None or message.author_id != member.id or message.deleted_at:
         return
     ticket = tickets.get(turn.tx, message.ticket_id)
-    settings = turn.office.settings(inbound.address.channel)
-    kind, text = classify(settings.reply_mode, inbound, bool(inbound.mentions))
+    kind, text = _meant(turn, inbound)
+    if text == message.text and kind == ("note" if message.kind == "note" else "reply"):
+        return
     if message.kind == "note":
         conversations.edit(turn.tx, turn.now, message.id, text)  # a note stays one, whatever it says now
+        _say_changed(turn, inbound, ticket, member, text)
         return
     rows = outbox.of_message(turn.tx, message.id)
     if kind == "note":
-        if all([outbox.withdraw(turn.tx, row.id, turn.now) for row in rows]) and rows:
+        if _withdraw(turn, rows):
             conversations.edit(turn.tx, turn.now, message.id, text, kind="note")
             posting.mark(turn, message, "withdrawn")
+            _tell(turn, ticket, "thread.withdrawn")
         else:
             _tell(turn, ticket, "thread.too_late_edit", channel=message.channel)
         return
-    conversations.edit(turn.tx, turn.now, message.id, text)
-    body = rich.dump(Reply((*Reply.of(text).blocks, *posting.attached(turn, message.id))))
-    if rows and all([outbox.amend(turn.tx, row.id, body) for row in rows]):
-        return
-    message = conversations.get_message(turn.tx, message.id)
-    done = posting.change_public(turn, message, Op.EDIT, Reply.of(text))
-    _tell(turn, ticket, "thread.changed_there" if done else "thread.too_late_edit", channel=message.channel)
+    changed = Reply((*Reply.of(text).blocks, *posting.attached(turn, message.id)))
+    body = rich.dump(changed)
+    held = bool(rows) and all([outbox.amend(turn.tx, row.id, body) for row in rows])
+    if held or posting.change_public(turn, message, Op.EDIT, changed):
+        conversations.edit(turn.tx, turn.now, message.id, text)
+        _say_changed(turn, inbound, ticket, member, text)
+    else:
+        _tell(turn, ticket, "thread.too_late_edit", channel=message.channel)
 
 
 def deleted(turn: Turn, inbound: Inbound) -> None:
-    """An agent's message is gone from the staff side: what is held is withdrawn."""
+    """An agent's message is gone from the staff side: what is held is withdrawn, what is sent taken back."""
     message = conversations.by_staff_event(turn.tx, inbound.address.channel, inbound.target_id)
     if message is None or message.deleted_at:
         return
-    ticket = tickets.get(turn.tx, message.ticket_id)
     if message.kind == "note":
         conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
         return
-    rows = outbox.of_message(turn.tx, message.id)
-    if rows and all([outbox.withdraw(turn.tx, row.id, turn.now) for row in rows]):
+    key = take_back(turn, message)
+    if key != DELETING:
+        _tell(turn, tickets.get(turn.tx, message.ticket_id), key, channel=message.channel)
+
+
+DELETING = "thread.deleting"
+
+
+def take_back(turn: Turn, message: Any) -> str:
+    """Withdraw a public message that is held, or delete it where the customer reads it. Return the words for
+    what became of it; DELETING when the platform was asked, and how that went is told later."""
+    if _withdraw(turn, outbox.of_message(turn.tx, message.id)):
         conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
-        _tell(turn, ticket, "thread.withdrawn")
-        return
-    done = posting.change_public(turn, message, Op.DELETE, Reply())
-    if done:
-        conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
-    _tell(turn, ticket, "thread.deleted_there" if done else "thread.too_late", channel=message.channel)
+        posting.mark(turn, message, "withdrawn")
+        return "thread.withdrawn"
+    return DELETING if posting.change_public(turn, message, Op.DELETE, Reply()) else "thread.too_late"
+
+
+def last_reply(turn: Turn, ticket: Any, member: Member) -> Any:
+    """The newest public message of an agent on a ticket that is still there, or None."""
+    for message in reversed(conversations.history(turn.tx, ticket.conversation_id, limit=50)):
+        own = message.author_kind == "staff" and message.author_id == member.id
+        if own and message.kind == "out" and message.ticket_id == ticket.id and not message.deleted_at:
+            return message
+    return None
+
+
+def _withdraw(turn: Turn, rows: list[Any]) -> bool:
+    return bool(rows) and all([outbox.withdraw(turn.tx, row.id, turn.now) for row in rows])
+
+
+def _meant(turn: Turn, inbound: Inbound) -> tuple[str, str]:
+    """What an edited message says now: ("reply" or "note", text). One that was a command is read as one; any
+    other command is nothing for a customer."""
+    from bot import commands
+
+    command = commands.parse(inbound.text)
+    if command is None:
+        mode = turn.office.settings(inbound.address.channel).reply_mode
+        return classify(mode, inbound, bool(inbound.mentions))
+    name, args = command
+    words = re.sub(r"^#?\d{1,9}\s+", "", args)
+    return ("reply", words) if name == "reply" and words else ("note", words)
+
+
+def _say_changed(turn: Turn, inbound: Inbound, ticket: Any, member: Member, text: str) -> None:
+    """The other staff sides show what a message says now; where it was written it is seen."""
+    there = (inbound.address.channel, inbound.address.room_id)
+    head = Text(say("thread.edited", turn.office.staff_language, name=member.name), small=True)
+    if ticket is not None:
+        posting.to_threads(turn, ticket, Reply.of(head, text), but_not=there)
 
 
 # --- how a delivery went (called when an outbox row settles) ---------------------------------------------
 
 
-def delivered(turn: Turn, row: outbox.Leaving, event_id: str, thread_id: str) -> None:
+def delivered(
+    turn: Turn, row: outbox.Leaving, event_id: str, thread_id: str, parts: Sequence[str] = ()
+) -> None:
     """A row was sent: note the platform's ids, show it on the agent's message, stop the response clock."""
     if row.purpose == "card" and row.op == Op.SEND and row.ticket_id is not None:
         tickets.thread_opened(
             turn.tx, row.ticket_id, row.channel, row.room_id, thread_id or event_id, event_id
         )
         return
-    if row.message_id is None or row.purpose not in ("reply", "answer", "notice"):
+    if row.message_id is None:
+        return
+    if row.purpose == "change":
+        _changed_there(turn, row, parts)
+    if row.purpose not in ("reply", "answer", "notice"):
         return
     conversations.set_values(turn.tx, row.message_id, external_id=event_id)
+    if len(parts) > 1:
+        outbox.note_parts(turn.tx, row.id, parts)
     if row.conversation_id is not None and turn.office.can(row.channel).subject_threads:
         conversations.remember_refs(turn.tx, row.channel, row.conversation_id, [event_id])
     if row.purpose == "reply":
@@ -210,11 +281,35 @@ def undelivered(turn: Turn, row: outbox.Leaving, state: str, reason: str, *, gon
     if row.message_id is None or conversation is None:
         return
     message = conversations.get_message(turn.tx, row.message_id)
+    if row.purpose == "change":
+        if message.external_id and message.ticket_id:  # else it never arrived, and that was told
+            key = "thread.too_late_edit" if row.op == Op.EDIT else "thread.too_late"
+            _tell(turn, tickets.get(turn.tx, message.ticket_id), key, channel=row.channel)
+        return
     posting.mark(turn, message, "failed" if state == "dead" else "unknown")
     ticket = tickets.get(turn.tx, row.ticket_id) if row.ticket_id else None
     if ticket is not None:
         key = "thread.failed" if state == "dead" else "thread.unknown"
         _tell(turn, ticket, key, recipients=card.recipients(turn, conversation), reason=reason)
+
+
+def _changed_there(turn: Turn, row: outbox.Leaving, parts: Sequence[str]) -> None:
+    """A message was edited or deleted at the customer's side: its further parts go or are new."""
+    message = conversations.get_message(turn.tx, row.message_id or 0)
+    sent = outbox.of_message(turn.tx, message.id)
+    known = list(sent[-1].options.get("parts", ())) if sent else []
+    has_files = bool(posting.attached(turn, message.id))
+    if row.op == Op.DELETE or (known and not has_files):
+        for part in known[1:]:
+            posting.change_part(turn, message, part)
+    if row.op == Op.DELETE:
+        conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
+    elif sent:
+        kept = known[1:] if has_files else []
+        outbox.note_parts(turn.tx, sent[-1].id, [*(parts or (message.external_id,)), *kept])
+    if message.ticket_id:
+        key = "thread.deleted_there" if row.op == Op.DELETE else "thread.changed_there"
+        _tell(turn, tickets.get(turn.tx, message.ticket_id), key)
 
 
 def _attach(turn: Turn, message_id: int, text: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot import commands, posting, relay
 from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import actions, card, desk
-from channels.conversation import Inbound, Kind
-from channels.rich import Reply, Text
-from crm_store import audit, contacts, conversations, inbox, people, tickets
+from channels import rich
+from channels.conversation import Inbound, Kind, Op
+from channels.rich import Form, Reply, Text
+from crm_store import audit, contacts, conversations, inbox, outbox, people, tickets
 
 
 def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
@@ -23,6 +26,8 @@ def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
         return
     channel, room = inbound.address.channel, inbound.address.room_id
     who = recognise(turn.tx, turn.office.space(channel), inbound.author)
+    if who is not None and _answers_form(turn, inbound, who):
+        return
     if turn.office.is_staff_room(channel, room):
         _staff_room(turn, inbound, who)
     elif commands.is_one(inbound) and who is not None:
@@ -112,6 +117,20 @@ def _is_to_us(turn: Turn, inbound: Inbound) -> bool:
     return bool(address.thread_id) and conversations.at_address(turn.tx, *where) is not None
 
 
+def _answers_form(turn: Turn, inbound: Inbound, member: Member) -> bool:
+    """Where no form can be opened its questions are posted, and the reply to that message is the answer."""
+    channel = inbound.address.channel
+    if inbound.kind is not Kind.MESSAGE or not inbound.in_reply_to_id or turn.office.can(channel).forms:
+        return False
+    asked = outbox.recent(turn.tx, channel, inbound.in_reply_to_id, op=Op.FORM)
+    form = next((b for b in rich.load(asked.body).blocks if isinstance(b, Form)), None) if asked else None
+    if form is None or not form.inputs:
+        return False
+    answer = replace(inbound, action=form.action, values={form.inputs[0].name: inbound.text})
+    actions.by_staff(turn, answer, member, None)
+    return True
+
+
 def _writer(turn: Turn, inbound: Inbound) -> Member | None:
     """Who changed a message. An edit commands nothing, but its writer may change what they wrote."""
     space = turn.office.space(inbound.address.channel)
@@ -150,17 +169,19 @@ def _stranger(turn: Turn, inbound: Inbound) -> None:
 
 def _changed(turn: Turn, inbound: Inbound) -> None:
     """A customer edited, deleted or reacted: versions are kept and staff see what changed."""
-    lang = turn.office.staff_language
+    lang, channel = turn.office.staff_language, inbound.address.channel
     name = inbound.author.name or inbound.author.user_id
     if inbound.kind is Kind.REACTION:
-        message = conversations.by_external(turn.tx, inbound.address.channel, inbound.target_id)
+        message = conversations.by_external(turn.tx, channel, inbound.target_id)
         text = say("thread.reaction", lang, name=name, reaction=inbound.action.lstrip("+"))
-        if message is None or message.ticket_id is None or inbound.action.startswith("-"):
+        ticket_id = message.ticket_id if message is not None else None
+        if ticket_id is None and (sent := outbox.recent(turn.tx, channel, inbound.target_id, op=Op.SEND)):
+            ticket_id = sent.ticket_id
+        if ticket_id is None or inbound.action.startswith("-"):
             return
-        ticket = tickets.get(turn.tx, message.ticket_id)
-        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+        posting.to_threads(turn, tickets.get(turn.tx, ticket_id), Reply.of(Text(text, small=True)))
         return
-    message = conversations.by_event(turn.tx, inbound.address.channel, inbound.target_id)
+    message = conversations.by_event(turn.tx, channel, inbound.target_id)
     if message is None or message.kind != "in":
         return
     ticket = tickets.get(turn.tx, message.ticket_id) if message.ticket_id else None
@@ -168,7 +189,9 @@ def _changed(turn: Turn, inbound: Inbound) -> None:
         if inbound.text == message.text:
             return
         conversations.edit(turn.tx, turn.now, message.id, inbound.text)
-        reply = Reply.of(Text(say("thread.edited", lang, name=name), small=True), inbound.text)
+        before = Text(card.shorten(message.text, 200), quote=True)
+        head = Text(say("thread.edited", lang, name=name), small=True)
+        reply = Reply.of(head, *([before] if before.text else []), inbound.text)
     else:
         conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
         reply = Reply.of(

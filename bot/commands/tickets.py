@@ -1,4 +1,4 @@
-"""/tickets, /ticket, /note and /reply: the queue and what to do with it."""
+"""/tickets, /ticket, /note, /reply and /undo: the queue and what to do with it."""
 
 from __future__ import annotations
 
@@ -94,6 +94,16 @@ def reply(ask: Ask) -> Reply:
     relay.reply(ask.turn, row, ask.member, text, inbound=origin, hold_s=room.hold_s if room else 0.0)
     conversation = conversations.get(ask.turn.tx, row.conversation_id)
     return Reply.of(ask.say("staff.replied", recipients=card.recipients(ask.turn, conversation)))
+
+
+@command("undo", roles=AGENTS)
+def undo(ask: Ask) -> Reply:
+    row, _ = _named(ask)
+    message = relay.last_reply(ask.turn, row, ask.member)
+    if message is None:
+        raise UserError("tickets.nothing_to_undo", number=row.number)
+    conversation = conversations.get(ask.turn.tx, row.conversation_id)
+    return Reply.of(ask.say(relay.take_back(ask.turn, message), channel=conversation.channel))
 
 
 def _named(ask: Ask) -> tuple[Any, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bot import posting, relay
@@ -9,7 +10,7 @@ from bot.access import AGENTS, Member
 from bot.i18n import UserError, say
 from bot.office import Turn
 from bot.service import card, desk, rating, verbs
-from channels.conversation import Inbound, Op
+from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Input, Reply, Text
 from crm_store import articles, audit, conversations, tickets
 
@@ -91,41 +92,47 @@ def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: 
         case "reply":
             _reply_form(turn, inbound, member, ticket)
         case "send":
-            text = inbound.values.get("text", "").strip()
-            if text:
-                hold = turn.office.settings(inbound.address.channel).hold_s
-                relay.reply(turn, ticket, member, text, inbound=_as_form(inbound), hold_s=hold)
+            _sent_form(turn, inbound, member, ticket)
         case _:
             return
 
 
-def _as_form(inbound: Inbound) -> Inbound:
-    """A form's text stands in no thread yet: it is posted there like one from elsewhere."""
-    from dataclasses import replace
-
-    return replace(inbound, private=True, attachments=())
+def _sent_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
+    """A reply by form. Its text stands in no thread yet: it is posted there like one from elsewhere. One
+    that was typed below the posted question is where it is."""
+    text = inbound.values.get("text", "").strip()
+    origin = inbound if inbound.kind is Kind.MESSAGE else replace(inbound, private=True, attachments=())
+    if not text and not origin.attachments:
+        return
+    if relay.NOTE.match(text):  # when in doubt it is a note
+        relay.note(turn, ticket, member, relay.NOTE.sub("", text, count=1), inbound=origin)
+        return
+    hold_s = turn.office.settings(inbound.address.channel).hold_s
+    relay.reply(turn, ticket, member, text, inbound=origin, hold_s=hold_s)
 
 
 def _reply_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
     lang = turn.language_of(member)
     conversation = conversations.get(turn.tx, ticket.conversation_id)
+    opens = turn.office.can(inbound.address.channel).forms
+    intro = say(
+        "staff.reply_to",
+        lang,
+        recipients=card.recipients(turn, conversation),
+        channel=conversation.channel,
+    )
     form = Form(
         title=say("staff.reply_title", lang),
         action=f"ticket:{ticket.number}:send",
         submit=say("staff.reply_send", lang),
-        intro=say(
-            "staff.reply_to",
-            lang,
-            recipients=card.recipients(turn, conversation),
-            channel=conversation.channel,
-        ),
+        intro=intro if opens else f"{intro}\n{say('staff.reply_here', lang)}",
         inputs=(Input("text", say("staff.reply_field", lang), multiline=True),),
     )
     posting.answer(
         turn,
         inbound.address,
         Reply((form,)),
-        private_to=inbound.author.user_id,
+        private_to=inbound.author.user_id if opens or not inbound.address.thread_id else "",
         trigger=inbound.trigger,
         op=Op.FORM,
     )
@@ -147,7 +154,5 @@ def _person(case: desk.Case) -> None:
             case, Reply.of(Text(say("customer.greeting", case.lang, desk=turn.office.config.desk.name)))
         )
         return
-    from dataclasses import replace
-
     asked = replace(case, message_id=last[-1].id, inbound=replace(case.inbound, text=last[-1].text))
     desk.to_person(asked, asked=True)

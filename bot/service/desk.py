@@ -103,11 +103,13 @@ def to_person(case: Case, *, asked: bool = False) -> None:
     conversations.mute_bot(turn.tx, conversation.id, True)
     own = conversations.get_message(turn.tx, case.message_id)
     own_text = own.text if own.kind == "in" else ""
+    attached = posting.attached(turn, case.message_id)
+    if not own_text and not attached:
+        own_text = say("thread.empty", turn.office.staff_language)
     first = card.shorten(own_text or ticket.subject, card.FIRST_WORDS)
     posting.card(turn, ticket, card.build(turn, ticket, first_words=first, warnings=case.inbound.warnings))
     _post_earlier(case, ticket, last)
-    attached = posting.attached(turn, case.message_id)
-    if attached or len(own_text) > card.FIRST_WORDS:
+    if attached or len(own_text) > card.FIRST_WORDS or said(case.turn, case.inbound) != case.inbound.text:
         _post_customer(case, ticket)
     if may_speak(case):
         key = "acknowledged_complaint" if complaint else "handed_over" if asked else "acknowledged"
@@ -441,13 +443,23 @@ def _post_customer(case: Case, ticket: Any) -> None:
     turn, inbound = case.turn, case.inbound
     lang = turn.office.staff_language
     name = inbound.author.name or inbound.author.handle or inbound.author.user_id
+    attached = posting.attached(turn, case.message_id)
+    text = said(turn, inbound) or ("" if attached else say("thread.empty", lang))
     parts: list[Block] = [
         Text(say("thread.customer", lang, name=name), small=True),
         *(Text(card.warning(key, lang)) for key in inbound.warnings),
-        *([Text(inbound.text)] if inbound.text else []),
-        *posting.attached(turn, case.message_id),
+        *([Text(text)] if text else []),
+        *attached,
     ]
     posting.to_threads(turn, ticket, Reply(tuple(parts)))
+
+
+def said(turn: Turn, inbound: Inbound) -> str:
+    """What a message says to a reader: in a chat below the words it answers or passes on. In a mail what it
+    quotes is the conversation itself, which stands above already."""
+    if turn.office.can(inbound.address.channel).subject_threads:
+        return inbound.text
+    return inbound.full_text or inbound.text
 
 
 def _post_earlier(case: Case, ticket: Any, last: Any) -> None:

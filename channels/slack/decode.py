@@ -120,6 +120,7 @@ def _message(us: Us, raw: Raw, payload: Json, event: Json) -> Sequence[Inbound]:
             dedupe=f"{room}:{ts}",
             author=_author(us, event, payload),
             text=_with_shared(said.text, event),
+            full_text=_with_shared(said.text, event) if _shared(event) else "",
             sent_at=at(ts, us.received_at),
             attachments=tuple(_files(event)),
             private=private,
@@ -223,13 +224,16 @@ def _author(us: Us, message: Json, payload: Json) -> Author:
     return us.author(str(message["user"]), str(team or ""), profile)
 
 
+def _shared(message: Json) -> list[Json]:
+    """Messages that a person passed on: they come as attachments."""
+    found = [as_dict(a) for a in message.get("attachments") or ()]
+    return [a for a in found if a.get("is_share") or a.get("is_msg_unfurl")]
+
+
 def _with_shared(text: str, message: Json) -> str:
-    """The words, and below them what the person passed on: a shared message comes as an attachment."""
+    """The words, and below them what the person passed on."""
     parts = [text] if text else []
-    for attachment in message.get("attachments") or ():
-        shared = as_dict(attachment)
-        if not (shared.get("is_share") or shared.get("is_msg_unfurl")):
-            continue
+    for shared in _shared(message):
         lines = understand(str(shared.get("text") or shared.get("fallback") or "")).text.splitlines()
         parts.append("\n".join(f"> {line}" for line in lines))
     return "\n".join(p for p in parts if p)

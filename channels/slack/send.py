@@ -157,14 +157,14 @@ class Sender:
     async def _upload(
         self, uploads: Sequence[render.Upload], room: str, thread: str, done: Sequence[Json], since: float
     ) -> list[str]:
-        """The three steps of an upload, for those files that are not there yet."""
+        """The three steps of an upload, for those files that are not there yet: several are one message."""
         there = [
             (f.get("title"), f.get("size"))
             for m in done
             if m.get("bot_id") and _after(m, since)
             for f in m.get("files") or ()
         ]
-        ids: list[str] = []
+        stored: list[Json] = []
         for upload in uploads:
             title = upload.alt or upload.filename
             if (title, len(upload.content)) in there:
@@ -178,16 +178,18 @@ class Sender:
             )
             file_id = _of(place, "file_id")
             await self._api.put(_of(place, "upload_url"), upload.content)
-            await self._api.space(room)
-            answer = await self._api.call(
-                "files.completeUploadExternal",
-                writes=True,
-                files=[{"id": file_id, "title": title}],
-                channel_id=room,
-                thread_ts=thread or None,
-            )
-            ids += _shared_as(answer, room)
-        return ids
+            stored.append({"id": file_id, "title": title})
+        if not stored:
+            return []
+        await self._api.space(room)
+        answer = await self._api.call(
+            "files.completeUploadExternal",
+            writes=True,
+            files=stored,
+            channel_id=room,
+            thread_ts=thread or None,
+        )
+        return list(dict.fromkeys(_shared_as(answer, room)))
 
     async def _read_back(self, room: str, thread: str) -> list[Json]:
         """Our own recent messages of a room or thread. If that fails, the repeat waits."""

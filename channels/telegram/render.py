@@ -232,6 +232,8 @@ def _method(block: Image | File) -> str:
         and (len(block.content) <= PHOTO_LIMIT)
     ):
         return "photo"
+    if kind == "voice" and mime != "audio/ogg":
+        kind = "audio"  # Telegram's voice messages are Ogg only
     fits = {"video": "video/mp4", "animation": "video/mp4 image/gif", "voice": "audio/ogg"}
     fits |= {"audio": "audio/mpeg audio/mp4 audio/x-m4a audio/m4a audio/mp3"}
     return kind if mime in fits.get(kind, "").split() else "document"

@@ -414,6 +414,8 @@ class Api:
         for room in self.slack.rooms.values():
             for ts, message in tuple(room.messages.items()):
                 files = message.get("files", ())
-                if files and all(f["id"] == p["file"] for f in files):
-                    del room.messages[ts]
+                if any(f["id"] == p["file"] for f in files):
+                    message["files"] = [f for f in files if f["id"] != p["file"]]
+                    if not message["files"] and not message.get("text"):
+                        del room.messages[ts]
         return {}
