@@ -58,7 +58,8 @@ def public(
     )
     if message_id is None:
         return None
-    refs = conversations.refs(turn.tx, conversation.id)
+    threads = turn.office.can(conversation.channel).subject_threads
+    refs = conversations.refs(turn.tx, conversation.id) if threads else []
     outbox.put(
         turn.tx,
         outbox.Order(
@@ -72,10 +73,8 @@ def public(
             due_at=turn.now + timedelta(seconds=hold_s),
             options={
                 "subject": conversation.subject,
-                "in_reply_to_id": refs[-1]
-                if refs and turn.office.can(conversation.channel).subject_threads
-                else "",
-                "references": refs if turn.office.can(conversation.channel).subject_threads else [],
+                "in_reply_to_id": conversations.last_in(turn.tx, conversation.id) if threads else "",
+                "references": refs,
                 "thread_key": conversation.key,
                 "cc": [[p.user_id, p.name] for p in cc],
                 "automatic": member is None,

@@ -46,6 +46,16 @@ _refs = Statement(
     .order_by(message.c.seq.desc())
     .limit(bindparam("most", type_=Integer))
 )
+_last_in = Statement(
+    select(message.c.external_id)
+    .where(
+        message.c.conversation_id == bindparam("conversation"),
+        message.c.kind == "in",
+        message.c.external_id != "",
+    )
+    .order_by(message.c.seq.desc())
+    .limit(1)
+)
 _next_seq = {
     kind: Statement(
         update(conversation)
@@ -169,6 +179,11 @@ def remember_refs(tx: Connection, channel: str, conversation_id: int, refs: Sequ
 def refs(tx: Connection, conversation_id: int, *, limit: int = 20) -> list[str]:
     """Message ids as the customer's side knows them, oldest first: for References."""
     return [row.external_id for row in _refs.all(tx, conversation=conversation_id, most=limit)][::-1]
+
+
+def last_in(tx: Connection, conversation_id: int) -> str:
+    """The platform id of the customer's latest message, "" when there is none."""
+    return str(_last_in.scalar(tx, conversation=conversation_id) or "")
 
 
 def lock(tx: Connection, conversation_id: int) -> Any:

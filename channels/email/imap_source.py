@@ -138,6 +138,7 @@ class ImapSource:
             if raw is not None:
                 await self._door.accept(raw, cursor=str(cursor))
                 self._failures.pop((session.uidvalidity, uid), None)
+                self._worked = True  # a connection that breaks now and then gets on: no reason to wait long
             if trouble is not None:
                 raise trouble  # this mail is noted; the connection may be no good for the next
         if not stored:
