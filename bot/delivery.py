@@ -169,8 +169,6 @@ class Delivery:
                     target_id = thread.card_event_id
         if row.purpose == "change" and row.message_id is not None and not target_id:
             target_id = conversations.get_message(tx, row.message_id).external_id
-        if row.purpose == "change" and row.message_id is not None and not target_id:
-            target_id = conversations.get_message(tx, row.message_id).external_id
         return Outbound(
             address=Address(row.channel, row.room_id, thread_id),
             reply=rich.load(row.body),

@@ -301,26 +301,6 @@ def recent(tx: Connection, channel: str, event_id: str, *, op: str, among: int =
     ).first()
 
 
-def note_parts(tx: Connection, row_id: int, event_ids: Sequence[str]) -> None:
-    """Remember that a row became several messages over there."""
-    options = tx.execute(select(outbox.c.options).where(outbox.c.id == row_id)).scalar_one()
-    tx.execute(
-        update(outbox).where(outbox.c.id == row_id).values(options={**options, "parts": list(event_ids)})
-    )
-
-
-def recent(tx: Connection, channel: str, event_id: str, *, op: str, among: int = 20_000) -> Any:
-    """The newest row that became this message over there, among the latest; None when it is none of ours."""
-    newest = tx.execute(select(func.max(outbox.c.id))).scalar() or 0
-    return tx.execute(
-        select(outbox)
-        .where(outbox.c.id > newest - among, outbox.c.op == op)
-        .where(outbox.c.channel == channel, outbox.c.event_id == event_id)
-        .order_by(outbox.c.id.desc())
-        .limit(1)
-    ).first()
-
-
 def next_due(tx: Connection) -> datetime | None:
     """When the next row falls due or its lease runs out."""
     return tx.execute(
