@@ -101,9 +101,12 @@ class Pages:
 
         def write(tx: Connection) -> None:
             turn = Turn(tx, self._office, self._clock())
-            row = tickets.get(tx, ticket.id)
+            row = tickets.lock(tx, ticket)
+            if not rating.may_rate_by_link(row, turn.now):
+                return
+            commented = bool(row.rating_comment)
             rating.record(turn, row, int(stars), quiet=True)
-            if words:
+            if words and not commented:
                 rating.comment(turn, tickets.get(tx, ticket.id), words)
 
         await self._store.write(write)

@@ -76,7 +76,7 @@ class Office:
     def signed(self, purpose: str, token: str) -> str | None:
         """The text of a "text.signature" token, None when we did not make it."""
         text, _, signature = token.rpartition(".")
-        return text if hmac.compare_digest(self.sign(purpose, text), signature) else None
+        return text if hmac.compare_digest(self.sign(purpose, text).encode(), signature.encode()) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from bot import commands, posting, relay
 from bot.access import Member, member, recognise
@@ -14,6 +15,12 @@ from channels import rich
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Reply, Text
 from crm_store import audit, contacts, conversations, inbox, outbox, people, tickets
+
+CLOCKS_APART = timedelta(seconds=5)  # ours and a platform's
+
+
+class NotYet(Exception):
+    """It cannot be decided now, and soon it can."""
 
 
 def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
@@ -41,6 +48,8 @@ def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
 def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
     address = inbound.address
     ticket = tickets.in_thread(turn.tx, address.channel, address.room_id, address.thread_id)
+    if ticket is None and address.thread_id and _under_a_new_card(turn, inbound):
+        raise NotYet
     match inbound.kind:
         case Kind.MESSAGE | Kind.COMMAND if commands.is_one(inbound):
             if member is None:
@@ -59,6 +68,12 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
             _stranger(turn, inbound)
         case _:
             return  # talk among colleagues, reactions, joins
+
+
+def _under_a_new_card(turn: Turn, inbound: Inbound) -> bool:
+    """Whether this may be the thread of a card that was posted when we last died: which, we learn soon."""
+    address, before = inbound.address, inbound.sent_at + CLOCKS_APART
+    return outbox.card_may_stand(turn.tx, address.channel, address.room_id, before)
 
 
 def _staff_private(turn: Turn, inbound: Inbound, member: Member) -> None:
@@ -85,6 +100,8 @@ def _customer(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
             if commands.is_one(inbound):  # refused without a hint that there is such a thing
                 actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
                 audit.record(turn.tx, turn.now, actor, "command", "", "refused")
+            if inbound.kind is Kind.COMMAND and not inbound.private:
+                return  # a slash command in a room of others: no ticket in public, and no hint
             if inbound.author.is_bot or not _is_to_us(turn, inbound):
                 return
             if inbound.kind is Kind.START:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
-from crm_store import schema
+from crm_store import audit, schema
 from crm_store.db import Conflict
 from crm_store.statement import Statement
 
@@ -154,19 +154,43 @@ def verify(tx: Connection, now: datetime, identity_id: int, how: str) -> None:
 def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id: str, how: str) -> int:
     """A contact proved to hold another identity (own phone, code by mail). Return the contact it is now.
 
-    When nobody holds it, it is added. When a contact does who was never met on a platform (imported), the
-    writing contact's identities and conversations join that one: it is the same person, attested.
+    When nobody holds it, it is added. When it is of a contact we only know from a file, and the writer is
+    nobody yet beyond the account they write from, the two are one: the writer's rows join the imported ones.
+    Anything else (a shared browser, a family phone) is left apart for a person to decide, and audited.
     """
     known = find_identity(tx, space, user_id)
     if known is None:
         add_identity(tx, now, contact_id, space=space, user_id=user_id, verified_how=how)
         return contact_id
-    verify(tx, now, known.id, how)
     if known.contact_id == contact_id:
+        verify(tx, now, known.id, how)
         return contact_id
+    detail: dict[str, Any] = {"space": space, "how": how, "contact": known.contact_id}
+    if not (_only_from_a_file(tx, known.contact_id) and _is_nobody_yet(tx, contact_id)):
+        audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
+        return contact_id
+    verify(tx, now, known.id, how)
     for table in (schema.identity, schema.conversation, schema.ticket, schema.order):
         tx.execute(update(table).where(table.c.contact_id == contact_id).values(contact_id=known.contact_id))
+    audit.record(tx, now, "system", "link", f"contact:{contact_id}", **detail)
     return known.contact_id
+
+
+def _only_from_a_file(tx: Connection, contact_id: int) -> bool:
+    """Imported and never met: no conversation, no account on a platform."""
+    met = select(schema.conversation.c.id).where(schema.conversation.c.contact_id == contact_id)
+    accounts = select(identity.c.id).where(
+        identity.c.contact_id == contact_id, identity.c.space.not_in(["email", "phone", "ref"])
+    )
+    real = accounts.where(identity.c.verified_at.is_not(None))
+    return tx.execute(met.limit(1)).first() is None and tx.execute(real.limit(1)).first() is None
+
+
+def _is_nobody_yet(tx: Connection, contact_id: int) -> bool:
+    """Known by the one account they write from, with no orders."""
+    accounts = tx.execute(select(func.count()).where(identity.c.contact_id == contact_id)).scalar_one()
+    orders = select(schema.order.c.id).where(schema.order.c.contact_id == contact_id)
+    return accounts == 1 and tx.execute(orders.limit(1)).first() is None
 
 
 def gone(tx: Connection, now: datetime, space: str, user_id: str, why: str) -> None:

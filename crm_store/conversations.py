@@ -87,6 +87,11 @@ _participants = Statement(
     .where(participant.c.conversation_id == bindparam("conversation"))
     .order_by(participant.c.id)
 )
+_answered = Statement(
+    expectation.delete().where(
+        expectation.c.conversation_id == bindparam("conversation"), expectation.c.kind == bindparam("kind")
+    )
+)
 _expected = Statement(
     select(expectation).where(
         expectation.c.conversation_id == bindparam("conversation"),
@@ -174,6 +179,25 @@ def remember_refs(tx: Connection, channel: str, conversation_id: int, refs: Sequ
         {"channel": channel, "ref": r, "conversation_id": conversation_id} for r in dict.fromkeys(refs) if r
     ]
     _remember_ref.many(tx, rows)
+
+
+def holds(tx: Connection, conversation_id: int, external_id: str) -> bool:
+    """Whether a message of this conversation has that id where the customer reads it."""
+    query = select(message.c.id).where(
+        message.c.conversation_id == conversation_id, message.c.external_id == external_id
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def answered_by_staff(tx: Connection, contact_id: int) -> bool:
+    """Whether a person has ever written to a contact."""
+    query = (
+        select(message.c.id)
+        .join(conversation, conversation.c.id == message.c.conversation_id)
+        .where(conversation.c.contact_id == contact_id, message.c.kind == "out")
+        .where(message.c.author_kind == "staff", message.c.external_id != "")
+    )
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def refs(tx: Connection, conversation_id: int, *, limit: int = 20) -> list[str]:
@@ -351,5 +375,4 @@ def expected(tx: Connection, conversation_id: int, now: datetime) -> dict[str, d
 
 
 def answered(tx: Connection, conversation_id: int, kind: str) -> None:
-    table = schema.expectation
-    tx.execute(table.delete().where(table.c.conversation_id == conversation_id, table.c.kind == kind))
+    _answered.run(tx, conversation=conversation_id, kind=kind)

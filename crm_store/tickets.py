@@ -142,6 +142,22 @@ def reopen(tx: Connection, row: Any) -> Any:
     )
 
 
+def answered(tx: Connection, ticket_id: int) -> bool:
+    """Whether a person has written to the customer on a ticket."""
+    table = schema.message
+    query = select(table.c.id).where(
+        table.c.ticket_id == ticket_id, table.c.kind == "out", table.c.author_kind == "staff"
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def lock(tx: Connection, row: Any) -> Any:
+    """The ticket as it is now, its conversation held until the transaction ends."""
+    table = schema.conversation
+    tx.execute(select(table.c.id).where(table.c.id == row.conversation_id).with_for_update())
+    return get(tx, row.id)
+
+
 def responded(tx: Connection, ticket_id: int, now: datetime) -> None:
     """An agent's reply has gone out: the first-response clock stops at the first."""
     tx.execute(

@@ -14,6 +14,8 @@ from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Input, Reply, Text
 from crm_store import articles, audit, conversations, tickets
 
+STARS = frozenset("12345")
+
 
 def by_customer(turn: Turn, inbound: Inbound) -> None:
     """A customer pressed a button. What it names must be theirs: buttons can be forged."""
@@ -23,8 +25,9 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
     case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
     if verb == "rate":
         number, _, stars = rest.partition(":")
-        ticket = tickets.by_number(turn.tx, int(number)) if number.isdigit() else None
-        if ticket is None or ticket.conversation_id != conversation.id or not stars.isdigit():
+        wanted = desk.whole(number)
+        ticket = tickets.by_number(turn.tx, wanted) if wanted is not None else None
+        if ticket is None or ticket.conversation_id != conversation.id or stars not in STARS:
             return
         if ticket.status != "closed":
             desk.say_to(case, Reply.of(say("customer.old_button", case.lang)))
@@ -32,12 +35,12 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         rating.record(turn, ticket, int(stars))
     elif verb == "person":
         _person(case)
-    elif verb == "helped" and rest.isdigit():
+    elif verb == "helped" and desk.whole(rest) is not None:
         if "helped" in conversations.expected(turn.tx, conversation.id, turn.now):
             conversations.answered(turn.tx, conversation.id, "helped")
             articles.count(turn.tx, int(rest), helped=True)
             desk.say_to(case, Reply.of(say("customer.helped_thanks", case.lang)))
-    elif verb == "article" and rest.isdigit():
+    elif verb == "article" and desk.whole(rest) is not None:
         desk.give_article(case, int(rest))
 
 
@@ -58,11 +61,12 @@ def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
     try:
         if verb == "ticket":
             number, _, what = rest.partition(":")
-            found = tickets.by_number(turn.tx, int(number)) if number.isdigit() else None
+            known = desk.whole(number)
+            found = tickets.by_number(turn.tx, known) if known is not None else None
             if found is None:
                 raise UserError("staff.no_ticket", number=number)
             _on_ticket(turn, inbound, member, found, what)
-        elif verb == "profile" and rest.isdigit():
+        elif verb == "profile" and desk.whole(rest) is not None:
             from bot.commands import customer
 
             reply = customer.profile(turn, int(rest), turn.language_of(member))

@@ -15,7 +15,7 @@ from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import card, orders, rating
-from channels.conversation import Attachment, Inbound
+from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, contacts, conversations, files, tickets
 from crm_store.conversations import NewMessage
@@ -79,6 +79,9 @@ def to_person(case: Case, *, asked: bool = False) -> None:
     last = tickets.latest(turn.tx, conversation.id)
     if last is not None and tickets.can_reopen(last, turn.now):
         ticket = tickets.reopen(turn.tx, last)
+        if complaint:
+            ticket = tickets.set_values(turn.tx, ticket.id, kind="complaint", priority="high")
+        _begin(turn, conversation)
         conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
         posting.card(turn, ticket, card.build(turn, ticket))
         posting.to_threads(
@@ -100,7 +103,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
         linked_to_id=last.id if last is not None else None,
     )
     conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
-    conversations.mute_bot(turn.tx, conversation.id, True)
+    _begin(turn, conversation)
     own = conversations.get_message(turn.tx, case.message_id)
     own_text = own.text if own.kind == "in" else ""
     attached = posting.attached(turn, case.message_id)
@@ -115,6 +118,13 @@ def to_person(case: Case, *, asked: bool = False) -> None:
         key = "acknowledged_complaint" if complaint else "handed_over" if asked else "acknowledged"
         _notice(case, f"customer.{key}", ticket)
         tickets.set_values(turn.tx, ticket.id, acknowledged=True)
+
+
+def _begin(turn: Turn, conversation: Any) -> None:
+    """A person has the conversation: the bot is quiet and waits for no rating of what was before."""
+    conversations.mute_bot(turn.tx, conversation.id, True)
+    for kind in ("rating", "rating_comment", "helped"):
+        conversations.answered(turn.tx, conversation.id, kind)
 
 
 def follow_up(case: Case, ticket: Any) -> None:
@@ -136,13 +146,23 @@ def may_speak(case: Case) -> bool:
     caps = turn.office.can(inbound.address.channel)
     if not caps.subject_threads:
         return inbound.addressed or inbound.private
-    if not (inbound.may_acknowledge or case.known):
+    if inbound.address.room_id != case.conversation.room_id:
+        return False  # somebody else's conversation: what is automatic would go to its owner
+    if not (inbound.may_acknowledge or _is_known(case)):
         return False
     day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
     channel, room = inbound.address.channel, inbound.address.room_id
-    used = tickets.number_now(turn.tx, f"auto:{channel}:{room}:{day}")
-    all_used = tickets.number_now(turn.tx, f"auto:{channel}:{hour}")
+    used = tickets.number_now(turn.tx, f"{day}:auto:{channel}:{room}")
+    all_used = tickets.number_now(turn.tx, f"{hour}:auto:{channel}")
     return used < AUTOMATIC_PER_DAY[inbound.may_acknowledge] and all_used < AUTOMATIC_PER_HOUR
+
+
+def _is_known(case: Case) -> bool:
+    """Whether an unproved sender is somebody we deal with: imported, or answered by a person before. To have
+    written before is not enough: whoever forges a sender writes twice."""
+    row = contacts.get(case.turn.tx, case.contact_id)
+    imported = row is not None and row.source.startswith("import")
+    return imported or conversations.answered_by_staff(case.turn.tx, case.contact_id)
 
 
 def spoke(case: Case) -> None:
@@ -151,8 +171,8 @@ def spoke(case: Case) -> None:
     if turn.office.can(case.inbound.address.channel).subject_threads:
         day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
         channel, room = case.inbound.address.channel, case.inbound.address.room_id
-        tickets.next_number(turn.tx, f"auto:{channel}:{room}:{day}")
-        tickets.next_number(turn.tx, f"auto:{channel}:{hour}")
+        tickets.next_number(turn.tx, f"{day}:auto:{channel}:{room}")
+        tickets.next_number(turn.tx, f"{hour}:auto:{channel}")
 
 
 def say_to(case: Case, reply: Reply, purpose: str = "answer") -> None:
@@ -311,7 +331,7 @@ def _by_hints(turn: Turn, inbound: Inbound) -> Any:
                 return found
         elif kind == "ref":
             refs.append(value)
-    found = conversations.by_ref(turn.tx, channel, refs)
+    found = _by_refs(turn, inbound, refs)
     if found is not None:
         return found
     for hint in inbound.thread_hints:  # weak: they only count for somebody who is in the conversation already
@@ -319,26 +339,56 @@ def _by_hints(turn: Turn, inbound: Inbound) -> Any:
         candidate = None
         if kind == "weakref":  # the marker in a quoted body: the conversation's key
             candidate = conversations.by_key(turn.tx, value)
-        elif kind == "subject" and value.isdigit():
-            ticket = tickets.by_number(turn.tx, int(value))
+        elif kind == "subject" and (number := whole(value)) is not None:
+            ticket = tickets.by_number(turn.tx, number)
             candidate = conversations.get(turn.tx, ticket.conversation_id) if ticket is not None else None
         if candidate is not None and candidate.channel == channel and _is_in(turn, inbound, candidate):
             return candidate
     return None
 
 
+def whole(text: str) -> int | None:
+    """A number that somebody wrote into a button or a subject; None for what no database takes."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 9 else None
+
+
+def _by_refs(turn: Turn, inbound: Inbound, refs: list[str]) -> Any:
+    """The conversation that knows one of the ids a mail refers to, or the mail's own (a reply came first).
+
+    An id of one of its messages joins anybody: they have that mail. An id that was only ever mentioned there
+    (the parent we never saw) joins who shares people with it; else a stranger who mentions the id of somebody's
+    mail would catch that person's next one.
+    """
+    channel = inbound.address.channel
+    for ref in refs:
+        found = conversations.by_ref(turn.tx, channel, [ref])
+        if found is not None and (
+            conversations.holds(turn.tx, found.id, ref) or _shares_people(turn, inbound, found)
+        ):
+            return found
+    found = conversations.by_ref(turn.tx, channel, [inbound.event_id])
+    return found if found is not None and _shares_people(turn, inbound, found) else None
+
+
+def _people_in(turn: Turn, conversation: Any) -> set[str]:
+    others = conversations.participants(turn.tx, conversation.id)
+    return {conversation.room_id, *(p.user_id for p in others)}
+
+
+def _shares_people(turn: Turn, inbound: Inbound, conversation: Any) -> bool:
+    named = {inbound.author.user_id, *(p.user_id for p in inbound.participants)}
+    return bool(named & _people_in(turn, conversation))
+
+
 def _is_in(turn: Turn, inbound: Inbound, conversation: Any) -> bool:
     """Whether a sender is part of a conversation, beyond doubt: a forged one is not."""
-    if not inbound.may_acknowledge:
-        return False
-    people = {
-        conversation.room_id,
-        *(p.user_id for p in conversations.participants(turn.tx, conversation.id)),
-    }
-    return inbound.author.user_id in people
+    verified = inbound.author.verified_email is not None
+    return verified and inbound.author.user_id in _people_in(turn, conversation)
 
 
 def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> None:
+    if inbound.kind is not Kind.MESSAGE or not (inbound.may_acknowledge or inbound.author.verified_email):
+        return  # a robot, or somebody who may be forged: they write, but nothing is sent to whom they name
     people = [(p.user_id, p.name) for p in inbound.participants if p.user_id != conversation.room_id]
     if (
         turn.office.can(inbound.address.channel).subject_threads

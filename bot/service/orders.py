@@ -6,6 +6,7 @@ import hmac
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from bot import i18n, posting
 from bot.i18n import say
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
     from bot.service.desk import Case
 
 CODE_FOR = timedelta(minutes=15)
-CODES_PER_DAY = 3  # to one order: nobody may fill a customer's inbox with codes
-TRIES = 5
+CODES_PER_DAY = 3  # to one address, and by one writer: nobody may fill customers' inboxes with codes
+TRIES = 5  # of one code
+TRIES_PER_DAY = 10  # by one writer, of all codes
 
 
 def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
-    """Answer a question about an order, or begin to prove whose it is. False when it is not about one."""
+    """Answer a question about an order, or begin to prove whose it is. False when it is not about one, or
+    when a person must see to it."""
     from bot.service import desk
 
     turn, number = case.turn, case.decision.order_number if case.decision else None
-    if case.intent != "order_status" and not (number and "order_number" in expected):
+    asked = case.intent == "order_status" or (number is not None and "order_number" in expected)
+    if not asked or case.intent in ("wants_person", "complaint"):
         return False
     if not number:
         conversations.expect(turn.tx, case.conversation.id, "order_number", {}, turn.now + CODE_FOR)
@@ -34,44 +38,54 @@ def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
         return True
     conversations.answered(turn.tx, case.conversation.id, "order_number")
     order = sales.order_by_number(turn.tx, number)
-    if order is not None and order.contact_id == case.contact_id and _is_proved(case):
+    alone = not conversations.participants(turn.tx, case.conversation.id)
+    by_mail = turn.office.can(case.inbound.address.channel).subject_threads
+    if order is not None and order.contact_id == case.contact_id and alone and _is_proved(case):
         desk.say_to(case, status(turn, order, case.lang))
-        return True
-    if not turn.office.can(case.inbound.address.channel).subject_threads and _mail_channel(turn):
-        _send_code(case, order)
+    elif by_mail or not case.inbound.private or _mail_channel(turn) is None:  # others read along, or no way
+        desk.say_to(case, Reply.of(say("customer.order_private", case.lang, number=number)))
+        desk.to_person(case)
+    else:
+        _send_code(case, order, number)
         desk.say_to(case, Reply.of(say("customer.order_code_sent", case.lang)))
-        return True
-    desk.say_to(case, Reply.of(say("customer.order_private", case.lang, number=number)))
-    desk.to_person(case)
     return True
 
 
 def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
-    """Take a message as the code that proves whose an order is, when one was sent and it looks like one."""
+    """Take a message as the code that proves whose an order is, when one was asked for and it looks like one.
+
+    An order we do not know has no right code, and answers like any other: nobody learns which numbers exist.
+    """
     from bot.service import desk
 
     waiting = expected.get("order_code")
     given = "".join(case.inbound.text.split())
-    if waiting is None or not (given.isdigit() and len(given) == 6):
+    if waiting is None or not (given.isdecimal() and len(given) == 6) or not case.inbound.private:
         return False
     turn = case.turn
     order = sales.order_by_number(turn.tx, waiting["order"])
-    if order is None or not hmac.compare_digest(
-        case.turn.office.sign("order_code", given), waiting["digest"]
-    ):
-        tries = waiting["tries"] + 1
-        if tries >= TRIES:
-            conversations.answered(turn.tx, case.conversation.id, "order_code")
-        else:
-            conversations.expect(
-                turn.tx, case.conversation.id, "order_code", waiting | {"tries": tries}, turn.now + CODE_FOR
-            )
-        desk.say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
+    right = hmac.compare_digest(turn.office.sign("order_code", given), waiting["digest"])
+    if order is None or not waiting["email"] or not right:
+        _wrong_code(case, waiting)
         return True
     conversations.answered(turn.tx, case.conversation.id, "order_code")
     contacts.prove(turn.tx, turn.now, case.contact_id, space="email", user_id=waiting["email"], how="code")
     desk.say_to(case, Reply.of(say("customer.verified", case.lang), *status(turn, order, case.lang).blocks))
     return True
+
+
+def _wrong_code(case: Case, waiting: dict[str, Any]) -> None:
+    from bot.service import desk
+
+    turn, tries = case.turn, waiting["tries"] + 1
+    today = turn.now.date().isoformat()
+    all_tries = tickets.next_number(turn.tx, f"{today}:code:wrong:{_who(case)}")
+    if tries >= TRIES or all_tries >= TRIES_PER_DAY:
+        conversations.answered(turn.tx, case.conversation.id, "order_code")
+    else:
+        payload = waiting | {"tries": tries}
+        conversations.expect(turn.tx, case.conversation.id, "order_code", payload, turn.now + CODE_FOR)
+    desk.say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
 
 
 def status(turn: Turn, order: Any, lang: str) -> Reply:
@@ -83,7 +97,7 @@ def status(turn: Turn, order: Any, lang: str) -> Reply:
             "customer.order_status",
             lang,
             number=order.number,
-            date=order.ordered_at.date().isoformat(),
+            date=order.ordered_at.astimezone(ZoneInfo(turn.office.config.desk.timezone)).date().isoformat(),
             status=state,
         )
     ]
@@ -107,30 +121,38 @@ def _mail_channel(turn: Turn) -> str | None:
     return next((n for n, s in channels.items() if turn.office.can(n).subject_threads), None)
 
 
-def _send_code(case: Case, order: Any) -> None:
-    """Mail a code to the address of the order. Whether there is such an order is not told to anybody."""
+def _who(case: Case) -> str:
+    return f"{case.inbound.address.channel}:{case.inbound.author.user_id}"
+
+
+def _send_code(case: Case, order: Any, number: str) -> None:
+    """Mail a code to the address of the order, if there is such an order, it has one, and nobody was sent too
+    many: neither its owner nor by this writer. The writer sees no difference."""
     turn, channel = case.turn, _mail_channel(case.turn)
-    email = _email_of(turn, order) if order is not None else None
-    if email is None or channel is None:
-        return
+    email = (_email_of(turn, order) if order is not None else None) or ""
     today = turn.now.date().isoformat()
-    if tickets.next_number(turn.tx, f"code:{order.number}:{today}") > CODES_PER_DAY:
-        return
+    counters = [f"{today}:code:from:{_who(case)}", f"{today}:code:to:{email}"]
+    within = all([tickets.next_number(turn.tx, name) <= CODES_PER_DAY for name in counters])
     code = f"{secrets.randbelow(1_000_000):06d}"
+    send = bool(email) and channel is not None and within
     payload = {
-        "order": order.number,
-        "email": email,
-        "digest": turn.office.sign("order_code", code),
+        "order": number,
+        "email": email if send else "",
+        "digest": turn.office.sign("order_code", code if send else secrets.token_hex(8)),
         "tries": 0,
     }
     conversations.expect(turn.tx, case.conversation.id, "order_code", payload, turn.now + CODE_FOR)
+    if not send or channel is None:
+        return
+    owner = contacts.get(turn.tx, order.contact_id)
+    lang = turn.office.customer_language(owner.language, case.lang)
     desk_name = turn.office.config.desk.name
     posting.unthreaded(
         turn,
         channel,
         email,
-        say("customer.order_code_subject", case.lang, desk=desk_name),
-        Reply.of(say("customer.order_code_mail", case.lang, code=code, desk=desk_name)),
+        say("customer.order_code_subject", lang, desk=desk_name),
+        Reply.of(say("customer.order_code_mail", lang, code=code, desk=desk_name)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot import posting
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bot.service.desk import Case
 
 ASK_FOR = timedelta(days=14)
-COMMENT_FOR = timedelta(hours=24)
+CHANGE_FOR = timedelta(days=1)
+COMMENT_FOR = timedelta(hours=1)
 POOR = 2
 _NUMBER = re.compile(
     r"^\s*([1-5１-５])\s*(?:[/／]\s*5|stars?|points?|分|星|颗星)?\s*[.!。！]?\s*$", re.IGNORECASE
@@ -24,7 +25,10 @@ _NUMBER = re.compile(
 
 
 def ask(turn: Turn, ticket: Any) -> None:
-    """Ask the customer of a closed ticket how it went."""
+    """Ask the customer of a closed ticket how it went; by mail only where a person has answered them, since
+    the sender of any other mail may be forged."""
+    if turn.office.can(ticket.channel).subject_threads and not tickets.answered(turn.tx, ticket.id):
+        return
     conversation = conversations.get(turn.tx, ticket.conversation_id)
     lang = conversation.language
     caps = turn.office.can(conversation.channel)
@@ -50,6 +54,13 @@ def ask(turn: Turn, ticket: Any) -> None:
     tickets.set_values(turn.tx, ticket.id, rating_asked_at=turn.now)
 
 
+def may_rate_by_link(ticket: Any, now: datetime) -> bool:
+    """A link rates a closed ticket; what was said can be changed for a day."""
+    if ticket.status != "closed":
+        return False
+    return ticket.rated_at is None or now - ticket.rated_at <= CHANGE_FOR
+
+
 def token(turn: Turn, number: int) -> str:
     """The signed part of a rating link."""
     return f"{number}.{turn.office.sign('rating', str(number))}"
@@ -58,29 +69,51 @@ def token(turn: Turn, number: int) -> str:
 def by_text(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     """Take a message as a rating or as its comment, when one was asked for and it looks like it."""
     turn = case.turn
-    if "rating" in expected:
+    opened = tickets.unclosed(turn.tx, case.conversation.id)
+    if "rating" in expected and opened is None:
         match = _NUMBER.match(case.inbound.text)
         ticket = tickets.get(turn.tx, expected["rating"]["ticket"])
         if match and ticket is not None and ticket.status == "closed":
             conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
             record(turn, ticket, int(match.group(1)))  # int() reads full-width digits too
             return True
-    if "rating_comment" in expected and case.inbound.text.strip():
-        ticket = tickets.get(turn.tx, expected["rating_comment"]["ticket"])
-        if ticket is not None and case.intent not in ("wants_person", "order_status", "greeting"):
-            conversations.answered(turn.tx, case.conversation.id, "rating_comment")
-            conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
-            comment(turn, ticket, case.inbound.text)
-            _say(turn, ticket, "customer.comment_thanks")
-            return True
-    return False
+    if "rating_comment" not in expected or not case.inbound.text.strip():
+        return False
+    ticket = tickets.get(turn.tx, expected["rating_comment"]["ticket"])
+    if ticket is None:
+        return False
+    if opened is not None and opened.id == ticket.id:  # a poor rating opened it again: staff read it there
+        conversations.answered(turn.tx, case.conversation.id, "rating_comment")
+        comment(turn, ticket, case.inbound.text, quiet=True)
+        _say(turn, ticket, "customer.comment_thanks")
+        return False
+    if opened is not None or not _is_comment(case):
+        return False
+    conversations.answered(turn.tx, case.conversation.id, "rating_comment")
+    conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
+    comment(turn, ticket, case.inbound.text)
+    _say(turn, ticket, "customer.comment_thanks")
+    return True
+
+
+def _is_comment(case: Case) -> bool:
+    """Whether words after a rating are about it: nothing that asks, complains or could be answered."""
+    if case.inbound.attachments or "?" in case.inbound.text or "？" in case.inbound.text:
+        return False
+    if case.intent in ("complaint", "wants_person", "order_status", "greeting"):
+        return False
+    decision = case.decision
+    courtesy = case.intent in ("thanks", "closing", "feedback", "yes", "no")
+    return decision is None or courtesy or decision.kind == "handover"
 
 
 def record(turn: Turn, ticket: Any, stars: int, *, quiet: bool = False) -> bool:
     """Note a rating of 1–5, once; ask for a word about it. `quiet` when the page already does."""
     if not 1 <= stars <= 5:
         return False
-    first = ticket.rating is None
+    before = ticket.rating
+    if before == stars:
+        return True
     ticket = tickets.set_values(turn.tx, ticket.id, rating=stars, rated_at=turn.now)
     conversations.answered(turn.tx, ticket.conversation_id, "rating")
     lang = turn.office.staff_language
@@ -91,17 +124,19 @@ def record(turn: Turn, ticket: Any, stars: int, *, quiet: bool = False) -> bool:
         )
         _say(turn, ticket, "customer.rating_sorry" if stars <= POOR else "customer.rating_thanks")
     posting.to_threads(turn, ticket, Reply.of(say("thread.rated", lang, rating=stars)))
-    if stars <= POOR and first:
+    if stars <= POOR and (before is None or before > POOR):
         _complain(turn, ticket, stars)
     else:
         refresh(turn, ticket)
     return True
 
 
-def comment(turn: Turn, ticket: Any, text: str) -> None:
-    """Add the customer's words to their rating."""
+def comment(turn: Turn, ticket: Any, text: str, *, quiet: bool = False) -> None:
+    """Add the customer's words to their rating; `quiet` where staff read them anyway."""
     whole = f"{ticket.rating_comment}\n{text}".strip()
     tickets.set_values(turn.tx, ticket.id, rating_comment=whole)
+    if quiet:
+        return
     posting.to_threads(turn, ticket, Reply.of(say("thread.commented", turn.office.staff_language, text=text)))
 
 

@@ -45,6 +45,7 @@ def assign_by_name(turn: Turn, member: Member, ticket: Any, name: str) -> Any:
 
 def close(turn: Turn, member: Member, ticket: Any) -> Any:
     """Close the ticket, let the bot speak again and ask the customer for a rating."""
+    ticket = tickets.lock(turn.tx, ticket)
     if ticket.status == "closed":
         raise UserError("tickets.already_closed", number=ticket.number)
     own = {} if ticket.assignee_id else {"assignee_id": member.id}
@@ -66,6 +67,7 @@ def close(turn: Turn, member: Member, ticket: Any) -> Any:
 
 
 def reopen(turn: Turn, member: Member, ticket: Any) -> Any:
+    ticket = tickets.lock(turn.tx, ticket)
     if ticket.status != "closed":
         return ticket
     conversations.mute_bot(turn.tx, ticket.conversation_id, True)
