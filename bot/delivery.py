@@ -64,6 +64,7 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._wake = asyncio.Event()
+        self._claiming = False
         self._busy: dict[asyncio.Task[None], Leaving] = {}
         self._used: Counter[str] = Counter()  # rows being sent, by channel
         self.sent = 0
@@ -87,7 +88,7 @@ class Delivery:
         """Wait until nothing that is due waits or is being sent."""
         while not until():
             due = await self._store.read(outbox.next_due)
-            if not self._busy and (due is None or due > self._clock()):
+            if not self._busy and not self._claiming and (due is None or due > self._clock()):
                 return
             self._wake.set()
             await asyncio.sleep(0.02)
@@ -98,7 +99,11 @@ class Delivery:
             await asyncio.wait(self._busy, return_when=asyncio.FIRST_COMPLETED)
             return True
         full = sorted(channel for channel, count in self._used.items() if count > REFILL)
-        rows = await self._store.write(self._claim_now, min(room, OF_ONE_CHANNEL - REFILL), full)
+        self._claiming = True  # claimed, and not yet in the hands of a task: nobody may think that we rest
+        try:
+            rows = await self._store.write(self._claim_now, min(room, OF_ONE_CHANNEL - REFILL), full)
+        finally:
+            self._claiming = False
         for row, message in rows:
             task = group.create_task(self._guarded(row, message))
             self._busy[task] = row
@@ -346,7 +351,7 @@ class Delivery:
 
     async def _end(self, row: Leaving, state: str, reason: str, *, gone: bool = False) -> None:
         """Give up on a row. What nobody would miss (a mark, an answer to a command) is simply withdrawn."""
-        missed = row.purpose in IMPORTANT and row.op in (Op.SEND, Op.EDIT, Op.DELETE)
+        missed = row.purpose in IMPORTANT and row.op not in (Op.MARK, Op.FORM)
         if row.purpose == "card" and row.op == Op.EDIT:
             missed = False
 

@@ -68,6 +68,7 @@ class Intake:
         self._wake_delivery = wake_delivery
         self._clock = clock
         self._wake = asyncio.Event()
+        self._claiming = False
         self._busy: dict[tuple[str, str], tuple[asyncio.Task[None], list[Waiting]]] = {}
         self._used: Counter[str] = Counter()  # lanes being worked on, by channel
         self._sandboxes = {
@@ -100,7 +101,7 @@ class Intake:
         """Wait until nothing that is due waits or is being worked on."""
         while not until():
             due = await self._store.read(inbox.next_due)
-            if not self._busy and (due is None or due > self._clock()):
+            if not self._busy and not self._claiming and (due is None or due > self._clock()):
                 return
             self._wake.set()
             await asyncio.sleep(0.02)
@@ -113,7 +114,11 @@ class Intake:
             return True
         full = sorted(channel for channel, count in self._used.items() if count > REFILL)
         room = min(room, OF_ONE_CHANNEL - REFILL)
-        lanes = await self._store.write(self._claim_now, room, list(self._busy), full)
+        self._claiming = True  # claimed, and not yet in the hands of a task: nobody may think that we rest
+        try:
+            lanes = await self._store.write(self._claim_now, room, list(self._busy), full)
+        finally:
+            self._claiming = False
         for lane in lanes:
             key = (lane[0].channel, lane[0].lane)
             task = group.create_task(self._guarded(lane))

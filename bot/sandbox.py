@@ -123,6 +123,11 @@ class _Worker:
 
 def serve() -> None:
     """The worker's side: a decoder, then messages, each answered with (ok, values or reason)."""
+    with contextlib.suppress(BrokenPipeError):  # the service is gone
+        _serve()
+
+
+def _serve() -> None:
     import os
     import signal
 

@@ -139,6 +139,11 @@ class Browser:
         self.user = welcome["you"]
         self._reading = asyncio.create_task(self._read(self._socket))
 
+    @property
+    def alive(self) -> bool:
+        """Whether the line is up."""
+        return self._reading is not None and not self._reading.done()
+
     async def drop(self) -> None:
         """Lose the connection, as in a tunnel; the browser keeps its cookie."""
         if self._socket is not None:
@@ -178,8 +183,8 @@ class Browser:
         assert self._socket is not None, "open it first"
         client = id or uuid.uuid4().hex
         answer = self._answers[client] = asyncio.get_running_loop().create_future()
-        await self._socket.send_json({"t": kind, "id": client, "lang": self.language, **more})
         try:
+            await self._socket.send_json({"t": kind, "id": client, "lang": self.language, **more})
             async with asyncio.timeout(self.timeout_s):
                 frame = await answer
         finally:
