@@ -413,12 +413,19 @@ ticket = Table(
     Column("rating_comment", Text, nullable=False, server_default=""),
     _at("rating_asked_at"),
     _at("rated_at"),
+    _at("snoozed_until"),
 )
 Index(
     "ix_ticket_unclosed",
     ticket.c.conversation_id,
     sqlite_where=text("status <> 'closed'"),
     postgresql_where=text("status <> 'closed'"),
+)
+Index(
+    "ix_ticket_snoozed",
+    ticket.c.snoozed_until,
+    sqlite_where=text("snoozed_until IS NOT NULL"),
+    postgresql_where=text("snoozed_until IS NOT NULL"),
 )
 
 thread = Table(  # a ticket's place on a staff side; thread_id is known once the card is sent
@@ -497,4 +504,15 @@ article = Table(
     Column("helped", Integer, nullable=False, server_default="0"),
     Column("not_helped", Integer, nullable=False, server_default="0"),
     UniqueConstraint("key", "language"),
+)
+
+macro = Table(  # answers that agents give again and again
+    "macro",
+    metadata,
+    _id(),
+    Column("name", String, nullable=False),
+    Column("language", String, nullable=False),
+    Column("text", Text, nullable=False),
+    _at("updated_at", nullable=False),
+    UniqueConstraint("name", "language"),
 )
