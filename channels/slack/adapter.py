@@ -82,6 +82,7 @@ class Slack:
             settings.api_base,
             app_token=settings.app_token,
             limiter=limiter or PostLimiter(settings.posts_per_s),
+            timeout_s=settings.call_timeout_s,
             on_auth=self._on_auth,
         )
         self._sender = Sender(setup.name, self._api, setup.clock)
@@ -93,7 +94,7 @@ class Slack:
             on_failure=self._on_failure,
             on_lost=self._on_auth,
         )
-        rooms = (settings.staff_channel, *settings.customer_channels)
+        rooms = (*settings.staff_rooms, *settings.customer_channels)
         self._backfill = Backfill(setup.name, self._api, self._receiver, setup.clock, rooms)
         self._profiles: OrderedDict[str, tuple[float, Author]] = OrderedDict()
 

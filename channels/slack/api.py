@@ -147,6 +147,7 @@ class Api:
         *,
         app_token: str = "",
         limiter: Limiter | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
         on_auth: Callable[[str | None], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -154,6 +155,7 @@ class Api:
         self._app_token = app_token
         self._base_url = base_url
         self._limiter = limiter or PostLimiter()
+        self._timeout_s = timeout_s
         self._on_auth = on_auth
         self._clock = clock
         self._not_before: dict[str, float] = defaultdict(float)  # method -> when Slack wants us back
@@ -215,7 +217,7 @@ class Api:
         else:
             request = {"json": given}
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 response = await self._web_client().api_call(method, **request)
         except SlackApiError as error:
             raise self._failure(method, error, writes) from error

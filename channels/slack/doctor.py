@@ -25,7 +25,7 @@ async def check(settings: Settings, api: Api) -> Sequence[Check]:
     found.append(Check("bot_token", "ok", f"{answer.get('team_id', '')} {answer.get('user_id', '')}"))
     found += _scopes({name.lower(): value for name, value in headers.items()}.get("x-oauth-scopes"))
     for what, room in (
-        ("staff_channel", settings.staff_channel),
+        *(("staff_channel" if r == settings.staff_channel else "routes", r) for r in settings.staff_rooms),
         *(("customer_channels", r) for r in settings.customer_channels),
     ):
         if room:
@@ -62,7 +62,7 @@ async def _room(api: Api, what: str, room: str) -> Check:
         return Check(what, "fail", f"{room} is archived", "unarchive it or choose another channel")
     if not info.get("is_member") and not info.get("is_im"):
         return Check(what, "fail", f"the app is not in {room}", "write /invite and the app's name there")
-    if what == "staff_channel" and info.get("is_ext_shared"):
+    if what != "customer_channels" and info.get("is_ext_shared"):
         detail = f"{room} is shared with another company"
         return Check(what, "warn", detail, "choose a channel only staff can read")
     return Check(what, "ok", room)

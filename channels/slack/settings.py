@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from channels.settings import ChannelSettings
+from channels.settings import ChannelSettings, Verb
 
 
 class Settings(ChannelSettings):
@@ -18,6 +19,10 @@ class Settings(ChannelSettings):
     signing_secret: str = ""
     api_base: str = "https://slack.com/api/"
     posts_per_s: float = Field(default=1.0, gt=0)  # to one room; Slack allows about one, with short bursts
+    reactions: Mapping[str, Verb] = Field(
+        default_factory=lambda: {"eyes": "take", "white_check_mark": "close", "ticket": "open"}
+    )
+    call_timeout_s: float = Field(default=20.0, gt=0, le=300)  # how long one call may take
 
     @field_validator("bot_token", "app_token", "signing_secret", mode="after")
     @classmethod

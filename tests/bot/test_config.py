@@ -39,7 +39,7 @@ MAIL = '[channels.support]\nkind = "email"\naddress = "a@b.example"\n'
 
 def uncommented() -> str:
     """The example with its channels switched on."""
-    return re.sub(r"(?m)^# (?=\[channels\.|\w+ = )", "", EXAMPLE.read_text("utf-8"))
+    return re.sub(r"(?m)^# (?=\[\[?channels\.|\w+ = )", "", EXAMPLE.read_text("utf-8"))
 
 
 def problem(text: str, **environ: str) -> str:
