@@ -53,6 +53,8 @@ class Jobs:
     def _sweep(self, tx: Connection) -> None:
         now = self._clock()
         upkeep.forget_expectations(tx, now)
+        upkeep.forget_counters(tx, now - timedelta(days=1))
+        upkeep.forget_posts(tx, now - timedelta(days=self._office.config.line.keep_raw_days))
         upkeep.forget_raw(tx, now - timedelta(days=self._office.config.line.keep_raw_days))
 
 

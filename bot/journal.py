@@ -22,17 +22,18 @@ class StoreJournal:
         self._store = store
         self._channel = channel
         self._clock = clock
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: dict[str, set[asyncio.Event]] = {}  # by room: a visitor's words wake no other visitor
         self.office: Office | None = None  # set once the channels are built
 
     async def append(self, room: str, key: str, body: str) -> int:
         number = await self._store.write(journal.append, self._clock(), self._channel, room, key, body)
-        self.wake()
+        self.wake(room)
         return number
 
-    def wake(self) -> None:
-        """Somebody wrote, here or in another process."""
-        for event in self._waiting:
+    def wake(self, room: str = "") -> None:
+        """Somebody wrote in a room, here; or, without a room, in another process."""
+        woken = self._waiting.get(room, ()) if room else set().union(*self._waiting.values())
+        for event in tuple(woken):
             event.set()
 
     async def since(self, room: str, after: int, limit: int = 500) -> Sequence[tuple[int, str]]:
@@ -52,7 +53,8 @@ class StoreJournal:
 
     async def changed(self, rooms: Sequence[str], timeout_s: float) -> None:
         event = asyncio.Event()
-        self._waiting.add(event)
+        for room in rooms:
+            self._waiting.setdefault(room, set()).add(event)
         # entries of this process wake at once; those of others are seen at the next look
         wait = timeout_s if self._store.dialect == "sqlite" else min(timeout_s, POLL_S)
         try:
@@ -61,4 +63,7 @@ class StoreJournal:
         except TimeoutError:
             return
         finally:
-            self._waiting.discard(event)
+            for room in rooms:
+                self._waiting[room].discard(event)
+                if not self._waiting[room]:
+                    del self._waiting[room]

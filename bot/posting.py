@@ -174,7 +174,18 @@ def card(turn: Turn, ticket: Any, reply: Reply) -> None:
             _to_staff_room(turn, ticket, thread, reply, Op.SEND, "card", options)
         elif turn.office.can(room.channel).edit:
             options = {"subject": called(turn, ticket), "closed": ticket.status == "closed"}
-            _to_staff_room(turn, ticket, thread, reply, Op.EDIT, "card", options)
+            _change_card(turn, ticket, thread, reply, options)
+
+
+def _change_card(turn: Turn, ticket: Any, thread: Any, reply: Reply, options: dict[str, Any]) -> None:
+    """A change of the card that still waits takes the newer one in: rooms allow about a post a second."""
+    waiting = outbox.waiting(turn.tx, _lane(ticket, thread), op=Op.EDIT, purpose="card")
+    if waiting is None or not outbox.amend(turn.tx, waiting, rich.dump(reply), options):
+        _to_staff_room(turn, ticket, thread, reply, Op.EDIT, "card", options)
+
+
+def _lane(ticket: Any, place: Any) -> str:
+    return f"ticket:{ticket.id}:{place.channel}:{place.room_id}"
 
 
 def called(turn: Turn, ticket: Any) -> str:
@@ -292,7 +303,7 @@ def _to_staff_room(
             channel=thread.channel,
             room_id=thread.room_id,
             thread_id=thread.thread_id,
-            lane=f"ticket:{ticket.id}:{thread.channel}:{thread.room_id}",
+            lane=_lane(ticket, thread),
             op=op,
             purpose=purpose,
             body=rich.dump(reply),

@@ -81,6 +81,7 @@ class Store:
                     self.url.set(drivername="postgresql+asyncpg"),
                     pool_size=PG_POOL,
                     max_overflow=10,
+                    hide_parameters=True,  # an error is logged, and what customers write is not
                     pool_pre_ping=True,  # a server that was restarted costs a moment, not a failed write
                 )
                 async with self._engine.connect() as connection:
@@ -216,6 +217,7 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Any:
         _private_directory(path)
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
+        hide_parameters=True,
         connect_args={
             "check_same_thread": False,
             "timeout": BUSY_TIMEOUT_MS / 1000,
@@ -236,7 +238,9 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Any:
 
 
 def _sqlite_reader(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=4)
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=4, hide_parameters=True
+    )
 
     def connect(dbapi: Any, _: object) -> None:
         dbapi.isolation_level = None

@@ -245,14 +245,26 @@ def withdraw(tx: Connection, row_id: int, now: datetime) -> bool:
     return result.rowcount == 1
 
 
-def amend(tx: Connection, row_id: int, body: str) -> bool:
-    """Change the text of what has certainly not been sent."""
+def amend(tx: Connection, row_id: int, body: str, options: Mapping[str, Any] | None = None) -> bool:
+    """Change what has certainly not been sent."""
+    values: dict[str, Any] = {"body": body} | ({"options": dict(options)} if options is not None else {})
     result = tx.execute(
         update(outbox)
         .where(outbox.c.id == row_id, outbox.c.state == "pending", outbox.c.maybe_sent.is_(False))
-        .values(body=body)
+        .values(**values)
     )
     return result.rowcount == 1
+
+
+def waiting(tx: Connection, lane: str, *, op: str, purpose: str) -> int | None:
+    """The newest row of a kind in a lane that has certainly not been sent."""
+    return tx.execute(
+        select(outbox.c.id)
+        .where(outbox.c.lane == lane, outbox.c.op == op, outbox.c.purpose == purpose)
+        .where(outbox.c.state == "pending", outbox.c.maybe_sent.is_(False))
+        .order_by(outbox.c.id.desc())
+        .limit(1)
+    ).scalar()
 
 
 def release_now(tx: Connection, row_id: int, now: datetime) -> bool:

@@ -353,6 +353,8 @@ message = Table(
     UniqueConstraint("channel", "dedupe"),
     UniqueConstraint("conversation_id", "seq"),
     Index("ix_message_channel_event_id", "channel", "event_id"),
+    Index("ix_message_channel_external_id", "channel", "external_id"),
+    Index("ix_message_created_at", "created_at"),
     Index("ix_message_staff_event", "staff_channel", "staff_event_id"),
 )
 

@@ -30,6 +30,29 @@ def forget_raw(tx: Connection, before: datetime) -> int:
     return tx.execute(update(inbox).where(inbox.c.id.in_(old)).values(body=b"")).rowcount
 
 
+def forget_counters(tx: Connection, before: datetime) -> int:
+    """Counters of a day (their names begin with it) that is past."""
+    table = schema.counter
+    day = before.date().isoformat()
+    old = delete(table).where(table.c.name >= "2000", table.c.name < day)
+    return tx.execute(old).rowcount
+
+
+def forget_posts(tx: Connection, before: datetime) -> int:
+    """What was posted to staff, marked and answered long ago; how customers' messages went is kept."""
+    outbox = schema.outbox
+    old = (
+        select(outbox.c.id)
+        .where(
+            outbox.c.state.in_(["sent", "withdrawn"]),
+            outbox.c.purpose.in_(["post", "card", "mark", "command"]),
+            outbox.c.settled_at < before,
+        )
+        .limit(BATCH)
+    )
+    return tx.execute(delete(outbox).where(outbox.c.id.in_(old))).rowcount
+
+
 def secret(tx: Connection) -> str:
     """The store's own secret for signatures, made when first asked for."""
     table = schema.meta

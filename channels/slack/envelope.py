@@ -69,12 +69,18 @@ def wrap(
 
 
 def event_id(kind: str, payload: Json) -> str:
-    """Slack's own event_id; for what has none, a hash of what makes it unique."""
-    if kind == "events_api" and payload.get("event_id"):
-        return str(payload["event_id"])
+    """What makes it one event: for a message its place and time, since one message comes as `message`, as
+    `app_mention` and again when history is read; else Slack's event_id, or a hash of what is unique."""
     if kind == "history":
         message = as_dict(payload.get("message"))
-        return f"history:{payload.get('channel', '')}:{message.get('ts', '')}"
+        return f"message:{payload.get('channel', '')}:{message.get('ts', '')}"
+    if kind == "events_api":
+        event = as_dict(payload.get("event"))
+        changes = event.get("subtype") in ("message_changed", "message_deleted", "message_replied")
+        if event.get("type") in ("message", "app_mention") and event.get("ts") and not changes:
+            return f"message:{event.get('channel', '')}:{event['ts']}"
+        if payload.get("event_id"):
+            return str(payload["event_id"])
     view = as_dict(payload.get("view"))
     actions = payload.get("actions")
     unique = [

@@ -375,6 +375,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("conversation_id", "seq", name="uq_message_conversation_id_seq"),
     )
     op.create_index("ix_message_channel_event_id", "message", ["channel", "event_id"])
+    op.create_index("ix_message_channel_external_id", "message", ["channel", "external_id"])
+    op.create_index("ix_message_created_at", "message", ["created_at"])
     op.create_index("ix_message_conversation_id", "message", ["conversation_id"])
     op.create_index("ix_message_staff_event", "message", ["staff_channel", "staff_event_id"])
     op.create_index("ix_message_ticket_id", "message", ["ticket_id"])
