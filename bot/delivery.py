@@ -101,7 +101,7 @@ class Delivery:
         full = sorted(channel for channel, count in self._used.items() if count > REFILL)
         self._claiming = True  # claimed, and not yet in the hands of a task: nobody may think that we rest
         try:
-            rows = await self._store.write(self._claim_now, min(room, OF_ONE_CHANNEL - REFILL), full)
+            rows = await self._claimed(min(room, OF_ONE_CHANNEL - REFILL), full)
         finally:
             self._claiming = False
         for row, message in rows:
@@ -110,6 +110,15 @@ class Delivery:
             self._used[row.channel] += 1
             task.add_done_callback(self._done)
         return bool(rows)
+
+    async def _claimed(self, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | str]]:
+        """Claim rows; what was claimed when we were told to stop is given back, since nothing was tried."""
+        claiming = asyncio.ensure_future(self._store.write(self._claim_now, room, skip))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await self._store.write(outbox.unclaim, [row for row, _ in await claiming])
+            raise
 
     def _claim_now(self, tx: Connection, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | str]]:
         rows = outbox.claim(tx, self._store.now(tx), limit=room, lease_s=self._lease_s, skip=skip)

@@ -116,7 +116,7 @@ class Intake:
         room = min(room, OF_ONE_CHANNEL - REFILL)
         self._claiming = True  # claimed, and not yet in the hands of a task: nobody may think that we rest
         try:
-            lanes = await self._store.write(self._claim_now, room, list(self._busy), full)
+            lanes = await self._claimed(room, full)
         finally:
             self._claiming = False
         for lane in lanes:
@@ -126,6 +126,15 @@ class Intake:
             self._used[key[0]] += 1
             task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
         return bool(lanes)
+
+    async def _claimed(self, room: int, skip: list[str]) -> list[list[Waiting]]:
+        """Claim lanes; what was claimed when we were told to stop is given back."""
+        claiming = asyncio.ensure_future(self._store.write(self._claim_now, room, list(self._busy), skip))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await self._store.write(inbox.release, [row for lane in await claiming for row in lane])
+            raise
 
     def _claim_now(
         self, tx: Connection, room: int, busy: list[tuple[str, str]], skip: list[str]
@@ -229,6 +238,9 @@ class Intake:
         """Do outside the transaction what needs none: names, the bot's decision, commands that only read."""
         if inbound.kind in (Kind.MESSAGE, Kind.START) and not inbound.author.name and inbound.author.user_id:
             inbound = await self._named(inbound, channel)
+        if inbound.kind is Kind.ACTION and inbound.action == "home":
+            asked = replace(inbound, kind=Kind.COMMAND, text="/home")
+            return Prepared(inbound, performed=await self._store.read(self._perform, asked))
         if inbound.kind not in (Kind.MESSAGE, Kind.COMMAND):
             return Prepared(inbound)
         if commands.is_one(inbound) and commands.is_read(inbound.text):

@@ -192,6 +192,22 @@ def _due_heads(state: Literal["pending", "sending"], skip: tuple[str, ...], shar
     return Statement(query)
 
 
+def unclaim(tx: Connection, rows: Sequence[Leaving]) -> None:
+    """Give claimed rows back of which nothing was tried. Those whose repeat is used up stay as they are."""
+    given = [{"row": r.id, "held": r.fence} for r in rows if not r.repeated]
+    if given:
+        tx.execute(
+            update(outbox)
+            .where(
+                outbox.c.id == bindparam("row"),
+                outbox.c.fence == bindparam("held"),
+                outbox.c.state == "sending",
+            )
+            .values(state="pending", attempts=outbox.c.attempts - 1, lease_until=None),
+            given,
+        )
+
+
 def renew(tx: Connection, rows: Sequence[Leaving], until: datetime) -> None:
     """Keep rows that are still being sent; what somebody else claimed since is not touched."""
     tx.execute(
