@@ -17,7 +17,19 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-FILLER = b"All work and no play makes Jack a dull boy, said the customer again.\r\n"
+WHO = ("the customer", "my neighbour", "a driver", "the clerk", "my aunt", "the shop", "a friend")
+WHAT = (
+    "asked about the blue lamp that came without its shade last week",
+    "said the parcel had been left in front of the wrong door again",
+    "wrote down every number on the box, and none was the right one",
+    "would like to know if the chair also comes in dark green",
+    "found two invoices for the same order in one envelope",
+    "waited for an answer the whole morning and then went out",
+    "says the cable is a hand too short for the new table",
+    "thinks the second screw in the bag belongs to another set",
+)
+# 56 sentences: each mail begins with another, so that nothing which remembers sentences looks fast
+FILLER = [f"{who} {what}.\r\n".capitalize().encode() for what in WHAT for who in WHO]
 
 
 @dataclass(slots=True)
@@ -65,7 +77,10 @@ class Load:
         self.run_id = secrets.token_hex(4)
         self.next = 0
         self.selector = selectors.DefaultSelector()
-        self.body = FILLER * (plan.size // len(FILLER) + 1)
+        self.bodies = [
+            b"".join(FILLER[at:] + FILLER * (plan.size // sum(map(len, FILLER)) + 1))
+            for at in range(len(FILLER))
+        ]
 
     def mail(self, number: int) -> tuple[bytes, bytes, bytes]:
         """The commands MAIL and RCPT and the content with its final dot."""
@@ -81,7 +96,8 @@ class Load:
             f"Content-Type: text/plain; charset=utf-8\r\n\r\nThis is number {number}.\r\n"
         ).encode()
         rest = max(0, plan.size - len(head))
-        content = head + self.body[:rest].rpartition(b"\r\n")[0] + b"\r\n.\r\n"
+        body = self.bodies[number * 11 % len(FILLER)]
+        content = head + body[:rest].rpartition(b"\r\n")[0] + b"\r\n.\r\n"
         return f"MAIL FROM:<{who}>\r\n".encode(), f"RCPT TO:<{to}>\r\n".encode(), content
 
     def take(self) -> int | None:

@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeAlias, assert_never
 
 
@@ -197,13 +198,21 @@ def load(text: str) -> Reply:
         raise ValueError("not a dumped reply") from error
 
 
+@cache
+def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """The fields of a block with their defaults."""
+    return tuple((f.name, f.default) for f in fields(cls)) if is_dataclass(cls) else ()
+
+
 def _plain(value: object) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, str | int | None):
+        return value
+    if known := _fields(type(value)):
         out: dict[str, Any] = {"_": type(value).__name__}
-        for f in fields(value):
-            item = getattr(value, f.name)
-            if item != f.default:
-                out[f.name] = _plain(item)
+        for name, default in known:
+            item = getattr(value, name)
+            if item != default:
+                out[name] = _plain(item)
         return out
     if isinstance(value, bytes):
         return {"_": "bytes", "b": base64.b64encode(value).decode("ascii")}

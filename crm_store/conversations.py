@@ -70,6 +70,13 @@ _insert_message = Statement(
         insert(message).on_conflict_do_nothing(index_elements=["channel", "dedupe"]).returning(message.c.id)
     )
 )
+_answered_by_staff = Statement(
+    select(message.c.id)
+    .join(conversation, conversation.c.id == message.c.conversation_id)
+    .where(conversation.c.contact_id == bindparam("contact"), message.c.kind == "out")
+    .where(message.c.author_kind == "staff", message.c.external_id != "")
+    .limit(1)
+)
 _seen = Statement(
     select(message.c.id).where(
         message.c.channel == bindparam("channel"), message.c.dedupe == bindparam("dedupe")
@@ -191,13 +198,7 @@ def holds(tx: Connection, conversation_id: int, external_id: str) -> bool:
 
 def answered_by_staff(tx: Connection, contact_id: int) -> bool:
     """Whether a person has ever written to a contact."""
-    query = (
-        select(message.c.id)
-        .join(conversation, conversation.c.id == message.c.conversation_id)
-        .where(conversation.c.contact_id == contact_id, message.c.kind == "out")
-        .where(message.c.author_kind == "staff", message.c.external_id != "")
-    )
-    return tx.execute(query.limit(1)).first() is not None
+    return _answered_by_staff.first(tx, contact=contact_id) is not None
 
 
 def refs(tx: Connection, conversation_id: int, *, limit: int = 20) -> list[str]:

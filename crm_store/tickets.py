@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, literal_column, select, update
 
 from crm_store import schema
 from crm_store.statement import Statement, update_by_id
@@ -15,6 +15,7 @@ ticket = schema.ticket
 counter = schema.counter
 thread = schema.thread
 REOPEN_WITHIN = timedelta(days=7)
+CLOSED: Any = literal_column("'closed'")  # as text: a partial index is only used where its condition is
 PRIORITIES = ("low", "normal", "high", "urgent")
 
 _insert = Statement(ticket.insert())
@@ -30,7 +31,7 @@ _get = Statement(select(ticket).where(ticket.c.id == bindparam("row")))
 _by_number = Statement(select(ticket).where(ticket.c.number == bindparam("number")))
 _unclosed = Statement(
     select(ticket)
-    .where(ticket.c.conversation_id == bindparam("conversation"), ticket.c.status != "closed")
+    .where(ticket.c.conversation_id == bindparam("conversation"), ticket.c.status != CLOSED)
     .order_by(ticket.c.id.desc())
     .limit(1)
 )
@@ -44,7 +45,7 @@ _numbers_open = Statement(
     select(ticket.c.number)
     .where(
         ticket.c.contact_id == bindparam("contact"),
-        ticket.c.status != "closed",
+        ticket.c.status != CLOSED,
         ticket.c.id != bindparam("but"),
     )
     .order_by(ticket.c.opened_at)

@@ -84,6 +84,9 @@ def settings(
     smarthost: FakeSmarthost | None = None,
     web: bool = True,
     telegram_staff: bool = False,
+    slack_staff: bool = True,
+    telegram_more: str = "",
+    slack_more: str = "",
     hold_s: float = 0.0,
     reply_mode: str = "direct",
     port: int = 0,
@@ -106,15 +109,16 @@ def settings(
                 f'staff_channel = "{FORUM}"\nhold_s = {hold_s}\nreply_mode = "{reply_mode}"\n'
                 "group_per_minute = 1000"
             )
+        parts.append(telegram_more)
     if slack is not None:
         given = slack.settings() | {
-            "staff_channel": slack.staff_channel,
+            "staff_channel": slack.staff_channel if slack_staff else "",
             "hold_s": hold_s,
             "reply_mode": reply_mode,
             "posts_per_s": 100.0,
         }
         lines = [f"{key} = {_toml(value)}" for key, value in given.items() if value != ""]
-        parts.append("[channels.slack]\n" + "\n".join(lines))
+        parts.append("[channels.slack]\n" + "\n".join([*lines, slack_more]))
     if smarthost is not None:
         parts.append(
             f'[channels.support]\nkind = "email"\naddress = "{ADDRESS}"\nsmtp_listen = "127.0.0.1:{smtp_port}"\n'

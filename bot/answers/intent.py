@@ -13,7 +13,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,7 @@ def _groups_within(run: str) -> set[str]:
     }
 
 
+@lru_cache(maxsize=32)  # a message's clauses are judged twice: for the intent, and for what is mere courtesy
 def _judge(text: str) -> Intent:
     model = _model()
     found = [model.weights[one] for one in features(text) if one in model.weights]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection
 
 _SCRIPTS = (
@@ -55,7 +56,7 @@ def detect(text: str, default: str, among: Collection[str] = ()) -> str:
     words = _WORD.findall(cleaned)
     latin = sum(len(word) for word in words if word.isascii())
     best, most = "", 0
-    for language, pattern in _SCRIPTS:
+    for language, pattern in () if cleaned.isascii() else _SCRIPTS:
         count = len(pattern.findall(cleaned))
         if language == "ja" and count:
             count += len(_SCRIPTS[2][1].findall(cleaned))
@@ -63,7 +64,8 @@ def detect(text: str, default: str, among: Collection[str] = ()) -> str:
             best, most = language, count
     if best and most * _HAN_WEIGHT >= latin:
         return _allowed(best, default, among)
-    scores = {language: sum(word in known for word in words) for language, known in _WORDS.items()}
+    counts = Counter(words).items()
+    scores = {language: sum(n for word, n in counts if word in known) for language, known in _WORDS.items()}
     top = max(scores.values())
     if top == 0 or (len(words) < 2 and top < 2 and not _telling(words)):
         return default

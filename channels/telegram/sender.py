@@ -35,6 +35,7 @@ from channels.telegram.receive import Sleep
 
 log = structlog.get_logger()
 
+AUTH_RETRY_S = 60.0  # a token is exchanged by a person
 PATIENCE_S = 5.0  # how long a send waits for its turn before it says so
 UNFINISHED = 1000  # messages of which only a part is out, remembered for their repeat
 TOPICS = 2000  # topics whose name and state are remembered, so that they are not set again and again
@@ -301,7 +302,7 @@ def final(refused: Refused) -> Undeliverable | RetryLater:
         gone = not refused.says("not enough rights", "have no rights", "CHAT_WRITE_FORBIDDEN")
         return Undeliverable(reason, gone=gone)
     if refused.status in (401, 404, 409):  # about the token, not about this message
-        return RetryLater(f"Telegram refuses the bot: {reason}", after_s=60.0)
+        return RetryLater(f"Telegram refuses the bot: {reason}", after_s=AUTH_RETRY_S)
     return Undeliverable(reason)
 
 
