@@ -22,6 +22,12 @@ from crm_store.db import Store, StoreError
 
 T = TypeVar("T")
 
+_PROCESSORS: list[Any] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,  # before the renderer, which would print locals: messages, secrets
+]
+
 
 def load(arguments: argparse.Namespace) -> Config:
     """The configuration. Raise CommandFailed."""
@@ -73,12 +79,7 @@ def service_logs() -> None:
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*_PROCESSORS, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=True,
@@ -89,6 +90,7 @@ def service_logs() -> None:
 def quiet_logs() -> None:
     """A command line prints its own words; only warnings of the machinery are let through, to stderr."""
     structlog.configure(
+        processors=[*_PROCESSORS, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

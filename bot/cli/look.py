@@ -153,7 +153,7 @@ def shelf(arguments: argparse.Namespace) -> int:
     if arguments.verb == "list":
         return _shelf_list(arguments, config)
     side, _, number = arguments.id.rpartition(":")
-    if side not in ("in", "out", "") or not number.isdigit():
+    if side not in ("in", "out", "") or not (number.isascii() and number.isdigit() and len(number) < 19):
         raise CommandFailed(f"{arguments.id!r} is not in:ID or out:ID")
     row_id = int(number)
 

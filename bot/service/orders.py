@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -83,8 +83,9 @@ def _wrong_code(case: Case, waiting: dict[str, Any]) -> None:
     if tries >= TRIES or all_tries >= TRIES_PER_DAY:
         conversations.answered(turn.tx, case.conversation.id, "order_code")
     else:
+        until = datetime.fromisoformat(waiting["until"])  # a wrong code does not prolong the right one's life
         payload = waiting | {"tries": tries}
-        conversations.expect(turn.tx, case.conversation.id, "order_code", payload, turn.now + CODE_FOR)
+        conversations.expect(turn.tx, case.conversation.id, "order_code", payload, until)
     desk.say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
 
 
@@ -140,6 +141,7 @@ def _send_code(case: Case, order: Any, number: str) -> None:
         "email": email if send else "",
         "digest": turn.office.sign("order_code", code if send else secrets.token_hex(8)),
         "tries": 0,
+        "until": (turn.now + CODE_FOR).isoformat(),
     }
     conversations.expect(turn.tx, case.conversation.id, "order_code", payload, turn.now + CODE_FOR)
     if not send or channel is None:

@@ -603,7 +603,7 @@ def test_the_shelf_is_listed_shown_retried_and_discarded(cli: Cli) -> None:
     cli("shelf", "discard", f"out:{second}")
     assert cli.json("dump")["outbox"]["dead"] == 0
     assert cli.json("shelf", "list") == []
-    for wrong in ("7", "in:999", "sideways:1", "in:x"):
+    for wrong in ("7", "in:999", "sideways:1", "in:x", "in:²", "out:" + "9" * 40):
         out, err = cli("shelf", "show", wrong, code=1)
         assert (out, err.count("\n")) == ("", 1)
 
