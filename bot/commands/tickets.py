@@ -33,7 +33,7 @@ def listing(ask: Ask) -> Reply:
         tuple(
             (
                 str(t.number),
-                card.shorten(t.contact_name, 24),
+                card.shorten(_name(ask, t), 24),
                 card.shorten(t.subject, 40),
                 ask.say(f"status.{t.status}"),
                 t.assignee or "–",
@@ -43,6 +43,10 @@ def listing(ask: Ask) -> Reply:
         ),
     )
     return Reply.of(Heading(ask.say(f"tickets.title_{which}")), table)
+
+
+def _name(ask: Ask, row: Any) -> str:
+    return row.contact_name or card.called(ask.turn, row.contact_id) or ask.say("card.unnamed")
 
 
 @command("ticket", roles=AGENTS)
@@ -110,7 +114,7 @@ def _named(ask: Ask) -> tuple[Any, str]:
     """The ticket a command is about: the number it begins with, else the thread's own. And the rest."""
     first, _, rest = ask.args.partition(" ")
     digits = first.lstrip("#")
-    if digits.isdigit() and len(digits) < 10:
+    if digits.isascii() and digits.isdigit() and len(digits) < 10:
         row = tickets.by_number(ask.turn.tx, int(digits))
         if row is None:
             raise UserError("staff.no_ticket", number=digits)
