@@ -11,7 +11,8 @@ from sqlalchemy import Connection, func, select
 
 from bot.answers.index import ArticleIndex
 from bot.decisions import all_articles
-from bot.office import Office
+from bot.office import Office, Turn
+from bot.service import snooze
 from crm_store import schema, upkeep
 from crm_store.db import Store
 
@@ -52,6 +53,7 @@ class Jobs:
 
     def _sweep(self, tx: Connection) -> None:
         now = self._clock()
+        snooze.wake_due(Turn(tx, self._office, now))
         upkeep.forget_expectations(tx, now)
         upkeep.forget_counters(tx, now - timedelta(days=1))
         upkeep.forget_posts(tx, now - timedelta(days=self._office.config.line.keep_raw_days))

@@ -37,14 +37,16 @@ class Office:
     caps: Mapping[str, Capabilities]
     secret: bytes
     index: ArticleIndex | None = None
+    sides: tuple[str, ...] = field(init=False)  # channels with a staff side
     rooms: tuple[StaffRoom, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rooms = tuple(
-            StaffRoom(name, settings.staff_channel)
+        self.sides = tuple(
+            name
             for name, settings in self.config.channels.items()
             if settings.staff_channel and self.caps.get(name, Capabilities()).threads
         )
+        self.rooms = tuple(StaffRoom(s, room) for s in self.sides for room in self.settings(s).staff_rooms)
 
     def settings(self, channel: str) -> ChannelSettings:
         return self.config.channels[channel]

@@ -165,7 +165,9 @@ def to_threads(
 
 def card(turn: Turn, ticket: Any, reply: Reply) -> None:
     """Open the ticket's thread on every staff side, or bring the cards that are there up to date."""
-    for room in turn.office.rooms:
+    from bot.service import placing
+
+    for room in placing.rooms_for(turn, ticket):
         thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
         if thread is None:
             tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)

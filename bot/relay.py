@@ -10,7 +10,7 @@ from bot import posting
 from bot.access import AGENTS, Member
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, desk
+from bot.service import card, desk, presence
 from channels import rich
 from channels.conversation import Inbound, Op
 from channels.rich import Reply, Text
@@ -80,6 +80,7 @@ def reply(
     )
     if message_id is None:
         return None
+    presence.wrote(turn, ticket, member)
     if inbound.attachments:
         desk.store_files(turn, message_id, inbound.address.channel, inbound.attachments)
         _attach(turn, message_id, text)
@@ -132,6 +133,7 @@ def note(turn: Turn, ticket: Any, member: Member, text: str, *, inbound: Inbound
     )
     if message_id is None:
         return
+    presence.wrote(turn, ticket, member)
     desk.store_files(turn, message_id, inbound.address.channel, inbound.attachments)
     lang = turn.office.staff_language
     head = Text(say("thread.note", lang, name=member.name), small=True)

@@ -10,7 +10,7 @@ from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import actions, card, desk
+from bot.service import actions, card, desk, opening, unfurl
 from channels import rich
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Reply, Text
@@ -41,7 +41,7 @@ def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
         commands.run(turn, inbound, who)
     elif who is not None and turn.office.can(channel).commands and inbound.private:
         _staff_private(turn, inbound, who)
-    else:
+    elif who is None or not opening.elsewhere(turn, inbound, who):
         _customer(turn, inbound, decision)
 
 
@@ -58,6 +58,12 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
                 commands.run(turn, inbound, member, ticket)
         case Kind.MESSAGE if ticket is not None:
             relay.thread_message(turn, inbound, ticket, member)
+            if member is not None:
+                unfurl.mentioned(turn, inbound, ticket)
+        case Kind.MESSAGE if member is not None:
+            unfurl.mentioned(turn, inbound, ticket)
+        case Kind.REACTION if member is not None:
+            opening.reacted(turn, inbound, member)
         case Kind.EDIT:
             relay.edited(turn, inbound, _writer(turn, inbound))
         case Kind.DELETE:
@@ -67,7 +73,7 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
         case Kind.ACTION:
             _stranger(turn, inbound)
         case _:
-            return  # talk among colleagues, reactions, joins
+            return  # talk among colleagues, joins
 
 
 def _under_a_new_card(turn: Turn, inbound: Inbound) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from crm_store import audit, schema
 from crm_store.db import Conflict
+from crm_store.search import indexing
 from crm_store.statement import Statement
 
 contact = schema.contact
@@ -213,6 +214,12 @@ def back(tx: Connection, space: str, user_id: str) -> None:
 def get(tx: Connection, contact_id: int) -> Any:
     """The contact's row, or None."""
     return _get.first(tx, row=contact_id)
+
+
+def set_values(tx: Connection, now: datetime, contact_id: int, **values: Any) -> None:
+    """Change columns of a contact."""
+    tx.execute(update(contact).where(contact.c.id == contact_id).values(**values, updated_at=now))
+    indexing.changed(tx, "contact", [contact_id])
 
 
 def set_language(tx: Connection, contact_id: int, language: str, now: datetime) -> None:

@@ -247,5 +247,21 @@ def in_thread(tx: Connection, channel: str, room_id: str, thread_id: str) -> Any
     ).first()
 
 
+def by_card(tx: Connection, channel: str, card_event_id: str) -> Any:
+    """The ticket whose card this is, or None."""
+    query = (
+        select(ticket)
+        .join(schema.thread, schema.thread.c.ticket_id == ticket.c.id)
+        .where(schema.thread.c.channel == channel, schema.thread.c.card_event_id == card_event_id)
+    )
+    return tx.execute(query.limit(1)).first() if card_event_id else None
+
+
+def unanswered(tx: Connection, *, limit: int = 30) -> list[Any]:
+    """Tickets that nobody has answered yet, most urgent and longest waiting first; as `listing`."""
+    rows = listing(tx, statuses=("new", "open"), limit=limit * 4)
+    return [row for row in rows if row.first_response_at is None and row.snoozed_until is None][:limit]
+
+
 def thread_of(tx: Connection, ticket_id: int, channel: str, room_id: str) -> Any:
     return _thread_of.first(tx, ticket=ticket_id, channel=channel, room=room_id)

@@ -119,6 +119,7 @@ def slack_manifest(arguments: argparse.Namespace) -> int:
         commands.descriptions(),
         name=name,
         language=language,
+        shortcuts=commands.shortcuts(language),
         socket_mode=socket_mode,
         public_url=public_url,
     )

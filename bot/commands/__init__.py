@@ -85,6 +85,18 @@ def descriptions() -> dict[str, dict[str, str]]:
     return {lang: {name: say(f"command.{name}", lang) for name in everything()} for lang in i18n.languages()}
 
 
+def shortcuts(language: str) -> list[tuple[str, str, str]]:
+    """What can be chosen on a message: (id, name, description)."""
+
+    def said(key: str) -> str:
+        return say(key, language)
+
+    return [
+        ("send_to_customer", said("shortcut.send_to_customer"), said("shortcut.send_to_customer_does")),
+        ("open_ticket", said("shortcut.open_ticket"), said("shortcut.open_ticket_does")),
+    ]
+
+
 def parse(text: str) -> tuple[str, str] | None:
     """("customer", "Li Wei") for "/customer Li Wei" or "!customer Li Wei"; None for anything else."""
     match = _SPELLING.match(text)

@@ -82,6 +82,8 @@ def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
     if recent:
         columns = tuple(say(f"profile.{name}", lang) for name in ("order", "date", "status", "amount"))
         blocks.append(Table(columns, tuple(_order(o, lang) for o in recent)))
+    if any(turn.office.can(side).forms for side in turn.office.sides):
+        blocks.append(Buttons((Button(say("profile.edit", lang), action=f"profile:{contact_id}:edit"),)))
     return Reply(tuple(blocks))
 
 

@@ -9,7 +9,7 @@ from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands.customer import moment
 from bot.i18n import UserError
-from bot.service import card, verbs
+from bot.service import card, snooze, verbs
 from channels.conversation import Address, Inbound
 from channels.rich import Button, Buttons, Fields, Heading, Reply, Table, Text
 from crm_store import conversations, people, tickets
@@ -51,7 +51,7 @@ def _name(ask: Ask, row: Any) -> str:
 
 @command("ticket", roles=AGENTS)
 def ticket(ask: Ask) -> Reply:
-    row, words = _named(ask)
+    row, words = named(ask, ask.args)
     verb, _, rest = words.partition(" ")
     match verb.lower():
         case "":
@@ -69,6 +69,12 @@ def ticket(ask: Ask) -> Reply:
             now = verbs.assign_by_name(ask.turn, ask.member, row, rest.strip())
             who = people.get(ask.turn.tx, now.assignee_id).name
             return Reply.of(ask.say("tickets.done_assign", number=row.number, who=who))
+        case "snooze" if rest.strip():
+            now = snooze.put_off(ask.turn, ask.member, row, rest.strip())
+            if now.snoozed_until is None:
+                return Reply.of(ask.say("tickets.done_wake", number=row.number))
+            until = card.local(ask.turn, now.snoozed_until)
+            return Reply.of(ask.say("tickets.done_snooze", number=row.number, until=until))
         case "priority":
             level = rest.strip().lower()
             verbs.set_priority(ask.turn, ask.member, row, level)
@@ -81,28 +87,28 @@ def ticket(ask: Ask) -> Reply:
 
 @command("note", roles=AGENTS)
 def note(ask: Ask) -> Reply:
-    row, text = _named(ask)
+    row, text = named(ask, ask.args)
     if not text:
         raise UserError("staff.usage", usage=ask.say("usage.note"))
-    relay.note(ask.turn, row, ask.member, text, inbound=_origin(ask))
+    relay.note(ask.turn, row, ask.member, text, inbound=origin(ask))
     return Reply.of(ask.say("tickets.done_note", number=row.number))
 
 
 @command("reply", roles=AGENTS)
 def reply(ask: Ask) -> Reply:
-    row, text = _named(ask)
+    row, text = named(ask, ask.args)
     if not text:
         raise UserError("staff.usage", usage=ask.say("usage.reply"))
-    origin = _origin(ask)
-    room = ask.turn.office.config.channels.get(origin.address.channel)
-    relay.reply(ask.turn, row, ask.member, text, inbound=origin, hold_s=room.hold_s if room else 0.0)
+    came = origin(ask)
+    room = ask.turn.office.config.channels.get(came.address.channel)
+    relay.reply(ask.turn, row, ask.member, text, inbound=came, hold_s=room.hold_s if room else 0.0)
     conversation = conversations.get(ask.turn.tx, row.conversation_id)
     return Reply.of(ask.say("staff.replied", recipients=card.recipients(ask.turn, conversation)))
 
 
 @command("undo", roles=AGENTS)
 def undo(ask: Ask) -> Reply:
-    row, _ = _named(ask)
+    row, _ = named(ask, ask.args)
     message = relay.last_reply(ask.turn, row, ask.member)
     if message is None:
         raise UserError("tickets.nothing_to_undo", number=row.number)
@@ -110,9 +116,9 @@ def undo(ask: Ask) -> Reply:
     return Reply.of(ask.say(relay.take_back(ask.turn, message), channel=conversation.channel))
 
 
-def _named(ask: Ask) -> tuple[Any, str]:
+def named(ask: Ask, args: str) -> tuple[Any, str]:
     """The ticket a command is about: the number it begins with, else the thread's own. And the rest."""
-    first, _, rest = ask.args.partition(" ")
+    first, _, rest = args.partition(" ")
     digits = first.lstrip("#")
     if digits.isascii() and digits.isdigit() and len(digits) < 10:
         row = tickets.by_number(ask.turn.tx, int(digits))
@@ -121,10 +127,10 @@ def _named(ask: Ask) -> tuple[Any, str]:
         return row, rest.strip()
     if ask.ticket is None:
         raise UserError("staff.needs_ticket")
-    return tickets.get(ask.turn.tx, ask.ticket.id), ask.args
+    return tickets.get(ask.turn.tx, ask.ticket.id), args
 
 
-def _origin(ask: Ask) -> Inbound:
+def origin(ask: Ask) -> Inbound:
     """Where the words came from: an event of the platform, or the command line."""
     if ask.inbound is not None:
         return ask.inbound

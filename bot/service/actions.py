@@ -9,19 +9,27 @@ from bot import posting, relay
 from bot.access import AGENTS, Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import card, desk, rating, verbs
-from channels.conversation import Inbound, Kind, Op
+from bot.service import desk, forms, home, rating, verbs
+from channels.conversation import Inbound, Kind
 from channels.rich import Form, Input, Reply, Text
 from crm_store import articles, audit, conversations, tickets
 
 STARS = frozenset("12345")
+FOR_CUSTOMERS = frozenset(("rate", "person", "helped", "article"))
 
 
 def by_customer(turn: Turn, inbound: Inbound) -> None:
     """A customer pressed a button. What it names must be theirs: buttons can be forged."""
+    verb, _, rest = inbound.action.partition(":")
+    if verb == "home":  # somebody looks at our page: nothing was said
+        _welcome(turn, inbound)
+        return
+    if verb not in FOR_CUSTOMERS:  # one of staff's, or forged
+        actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
+        audit.record(turn.tx, turn.now, actor, "action", "", "refused")
+        return
     contact_id, known = desk.meet(turn, inbound)
     conversation, _ = desk.find_or_open(turn, inbound, contact_id)
-    verb, _, rest = inbound.action.partition(":")
     case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
     if verb == "rate":
         number, _, stars = rest.partition(":")
@@ -44,6 +52,12 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         desk.give_article(case, int(rest))
 
 
+def _welcome(turn: Turn, inbound: Inbound) -> None:
+    lang = turn.office.customer_language(inbound.author.language)
+    text = say("customer.greeting", lang, desk=turn.office.config.desk.name)
+    posting.answer(turn, inbound.address, Reply.of(text))
+
+
 def started(turn: Turn, inbound: Inbound) -> None:
     """Somebody opened the chat for the first time: greet them."""
     contact_id, known = desk.meet(turn, inbound)
@@ -57,8 +71,12 @@ def started(turn: Turn, inbound: Inbound) -> None:
 
 def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
     """A staff member pressed a button of a card or submitted a form."""
+    from bot.service import dialogues
+
     verb, _, rest = inbound.action.partition(":")
     try:
+        if dialogues.take(turn, inbound, member, ticket):
+            return
         if verb == "ticket":
             number, _, what = rest.partition(":")
             known = desk.whole(number)
@@ -66,6 +84,7 @@ def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
             if found is None:
                 raise UserError("staff.no_ticket", number=number)
             _on_ticket(turn, inbound, member, found, what)
+            home.refresh(turn, inbound, member)
         elif verb == "profile" and desk.whole(rest) is not None:
             from bot.commands import customer
 
@@ -94,7 +113,7 @@ def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: 
         case "reopen":
             verbs.reopen(turn, member, ticket)
         case "reply":
-            _reply_form(turn, inbound, member, ticket)
+            reply_form(turn, inbound, member, ticket)
         case "send":
             _sent_form(turn, inbound, member, ticket)
         case _:
@@ -115,31 +134,17 @@ def _sent_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> Non
     relay.reply(turn, ticket, member, text, inbound=origin, hold_s=hold_s)
 
 
-def _reply_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
+def reply_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any, text: str = "") -> None:
+    """Ask for a reply, with who will receive it in words; `text` is what it says before it is changed."""
     lang = turn.language_of(member)
-    conversation = conversations.get(turn.tx, ticket.conversation_id)
-    opens = turn.office.can(inbound.address.channel).forms
-    intro = say(
-        "staff.reply_to",
-        lang,
-        recipients=card.recipients(turn, conversation),
-        channel=conversation.channel,
-    )
     form = Form(
         title=say("staff.reply_title", lang),
         action=f"ticket:{ticket.number}:send",
         submit=say("staff.reply_send", lang),
-        intro=intro if opens else f"{intro}\n{say('staff.reply_here', lang)}",
-        inputs=(Input("text", say("staff.reply_field", lang), multiline=True),),
+        intro=forms.goes_to(turn, ticket, lang),
+        inputs=(Input("text", say("staff.reply_field", lang), text, multiline=True),),
     )
-    posting.answer(
-        turn,
-        inbound.address,
-        Reply((form,)),
-        private_to=inbound.author.user_id if opens or not inbound.address.thread_id else "",
-        trigger=inbound.trigger,
-        op=Op.FORM,
-    )
+    forms.open_form(turn, inbound, member, form)
 
 
 def _person(case: desk.Case) -> None:

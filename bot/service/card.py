@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from bot.i18n import say
 from bot.office import StaffRoom, Turn
@@ -55,6 +57,8 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         pairs.append((say("card.kind", lang), say(f"kind.{ticket.kind}", lang)))
     if ticket.priority != "normal":
         pairs.append((say("card.priority", lang), say(f"priority.{ticket.priority}", lang)))
+    if ticket.snoozed_until:
+        pairs.append((say("card.snoozed", lang), local(turn, ticket.snoozed_until)))
     if ticket.rating:
         pairs.append((say("card.rating", lang), say(f"rating.{ticket.rating}", lang)))
     others = [f"#{number}" for number in tickets.numbers_open(turn.tx, ticket.contact_id, but=ticket.id)]
@@ -68,6 +72,11 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         Buttons(_buttons(ticket, lang)),
     ]
     return Reply(tuple(blocks)) if conversation is None else Reply((*blocks, _mode(turn, conversation, lang)))
+
+
+def local(turn: Turn, at: datetime) -> str:
+    """A moment on the desk's clock."""
+    return at.astimezone(ZoneInfo(turn.office.config.desk.timezone)).strftime("%Y-%m-%d %H:%M")
 
 
 def warning(key: str, lang: str) -> str:
@@ -103,8 +112,12 @@ def _buttons(ticket: Any, lang: str) -> tuple[Button, ...]:
         buttons.insert(
             0, Button(say("card.take", lang), action=f"ticket:{ticket.number}:take", style="primary")
         )
-    buttons.append(Button(say("card.close", lang), action=f"ticket:{ticket.number}:close"))
+    buttons += [
+        Button(say(f"card.{verb}", lang), action=f"ticket:{ticket.number}:{verb}")
+        for verb in ("note", "macro", "snooze", "close")
+    ]
     buttons.append(Button(say("card.profile", lang), action=f"profile:{ticket.contact_id}"))
+    buttons.append(Button(say("card.fields", lang), action=f"ticket:{ticket.number}:fields"))
     return tuple(buttons)
 
 

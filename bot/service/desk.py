@@ -14,7 +14,7 @@ from bot import posting
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, orders, rating
+from bot.service import card, orders, rating, snooze
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, contacts, conversations, files, tickets
@@ -131,6 +131,7 @@ def follow_up(case: Case, ticket: Any) -> None:
     """A further message on an open ticket: to the staff, nothing automatic."""
     turn = case.turn
     conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
+    ticket = snooze.back(turn, ticket, "thread.woken_by_customer")
     if ticket.status == "pending":
         ticket = tickets.set_values(turn.tx, ticket.id, status="open")
         posting.card(turn, ticket, card.build(turn, ticket))

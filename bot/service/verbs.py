@@ -58,6 +58,7 @@ def close(turn: Turn, member: Member, ticket: Any) -> Any:
         {"name": member.name},
         status="closed",
         closed_at=turn.now,
+        snoozed_until=None,
         **own,
     )
     conversations.mute_bot(turn.tx, ticket.conversation_id, False)
@@ -88,6 +89,11 @@ def set_priority(turn: Turn, member: Member, ticket: Any, priority: str) -> Any:
     if priority not in tickets.PRIORITIES:
         raise UserError("tickets.no_such_priority")
     return _changed(turn, member, ticket, "priority", "", {}, priority=priority)
+
+
+def set_fields(turn: Turn, member: Member, ticket: Any, **columns: Any) -> Any:
+    """Change what a ticket is: priority, kind, whose."""
+    return _changed(turn, member, ticket, "fields", "", {}, **columns)
 
 
 def _changed(

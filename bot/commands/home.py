@@ -1,0 +1,61 @@
+"""/home: my queue, who waits longest, the numbers of the day. In Slack it is the app's Home tab as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.commands import Ask, command
+from bot.commands.customer import moment
+from bot.commands.stats import numbers
+from bot.service import card
+from channels.rich import Block, Button, Buttons, Heading, Reply, Text
+from crm_store import tickets
+
+MINE = 8
+WAITING = 5
+
+
+@command("home", reads=True)
+def home(ask: Ask) -> Reply:
+    mine = tickets.listing(ask.turn.tx, assignee_id=ask.member.id)
+    snoozed = sorted((t for t in mine if t.snoozed_until is not None), key=lambda t: t.snoozed_until)
+    queue = [t for t in mine if t.snoozed_until is None]
+    waiting = tickets.unanswered(ask.turn.tx, limit=WAITING)
+    search = Buttons(
+        (
+            Button(ask.say("home.search"), action="home:search"),
+            Button(ask.say("home.refresh"), action="home"),
+        )
+    )
+    blocks: list[Block] = [Heading(ask.say("home.title", name=ask.member.name)), search]
+    blocks.append(Heading(ask.say("home.queue", count=len(queue))))
+    for row in queue[:MINE]:
+        blocks += _entry(ask, row, ("reply", "snooze", "close"))
+    if not queue:
+        blocks.append(Text(ask.say("tickets.none"), small=True))
+    if len(queue) > MINE:
+        blocks.append(Text(ask.say("home.more", count=len(queue) - MINE), small=True))
+    if snoozed:
+        blocks.append(Heading(ask.say("home.snoozed")))
+        blocks += [Text(_line(ask, t, card.local(ask.turn, t.snoozed_until)), small=True) for t in snoozed]
+    if waiting:
+        blocks.append(Heading(ask.say("home.waiting")))
+        for row in waiting:
+            blocks += _entry(ask, row, ("take",) if row.assignee_id is None else ())
+    today = numbers(Ask(ask.turn, ask.member, "today", ask.lang))
+    return Reply((*blocks, *today.blocks))
+
+
+def _entry(ask: Ask, row: Any, verbs: tuple[str, ...]) -> list[Block]:
+    found: list[Block] = [Text(_line(ask, row, moment(ask.turn, row.opened_at, ask.lang)))]
+    if verbs:
+        buttons = (Button(ask.say(f"card.{v}"), action=f"ticket:{row.number}:{v}") for v in verbs)
+        found.append(Buttons(tuple(buttons)))
+    return found
+
+
+def _line(ask: Ask, row: Any, when: str) -> str:
+    urgent = "❗ " if row.priority in ("high", "urgent") else ""
+    name = card.shorten(row.contact_name or ask.say("card.unnamed"), 40)
+    status = ask.say(f"status.{row.status}")
+    return f"{urgent}#{row.number} {card.shorten(row.subject, 60)} · {name} · {status} · {when}"

@@ -1,0 +1,157 @@
+"""Dialogues: buttons that ask something first, the forms that answer them, and message shortcuts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot import i18n, posting, relay
+from bot.access import AGENTS, Member
+from bot.i18n import UserError, say
+from bot.office import Turn
+from bot.service import actions, canned, forms, home, opening, snooze, verbs
+from channels.conversation import Inbound
+from channels.rich import Button, Buttons, Form, Reply
+from crm_store import audit, contacts, people, tickets
+
+SEND, OPEN = "send_to_customer", "open_ticket"  # callback ids of the message shortcuts
+ON_TICKET = frozenset(("note", "noted", "macro", "use", "snooze", "snoozed", "fields", "set"))
+
+
+def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
+    """Take an action that belongs here; False for those that do not. Raise UserError."""
+    match inbound.action.split(":"):
+        case ["send_to_customer"]:
+            _for_agents(turn, member, SEND)
+            if ticket is None:
+                raise UserError("staff.needs_ticket")
+            actions.reply_form(turn, inbound, member, ticket, inbound.values.get("text", ""))
+        case ["open_ticket"]:
+            _for_agents(turn, member, OPEN)
+            opening.open_ticket(turn, inbound, member)
+        case ["home", *rest]:
+            home.take(turn, inbound, member, rest[0] if rest else "")
+        case ["profile", number, ("edit" | "set") as what] if number.isdigit():
+            _for_agents(turn, member, f"profile {what}")
+            _customer(turn, inbound, member, int(number[:18]), what)
+        case ["ticket", number, what, *rest] if what in ON_TICKET and number.isdigit():
+            _for_agents(turn, member, f"ticket {what}")
+            row = tickets.by_number(turn.tx, int(number[:18]))
+            if row is None:
+                raise UserError("staff.no_ticket", number=number)
+            _on_ticket(turn, inbound, member, row, what, ":".join(rest))
+        case _:
+            return False
+    return True
+
+
+def _for_agents(turn: Turn, member: Member, what: str) -> None:
+    if member.role not in AGENTS:
+        audit.record(turn.tx, turn.now, member.actor, "action", what, "refused")
+        role = say(f"role.{member.role}", turn.language_of(member))
+        raise UserError("staff.refused", role=role, name=what)
+
+
+def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: str, given: str) -> None:
+    lang, values = turn.language_of(member), inbound.values
+    opens = turn.office.can(inbound.address.channel).forms
+    match what:
+        case "note":
+            forms.open_form(turn, inbound, member, forms.note(turn, ticket, lang))
+        case "noted":
+            if text := values.get("text", "").strip():
+                relay.note(turn, ticket, member, text, inbound=forms.origin(inbound))
+        case "macro":
+            form = forms.macro(turn, ticket, lang)
+            if form is None:
+                raise UserError("macro.none")
+            _choose(turn, inbound, member, form, opens)
+        case "use":
+            canned.send(turn, inbound, member, ticket, _number(values.get("macro") or given))
+        case "snooze":
+            _choose(turn, inbound, member, forms.snooze(ticket, lang), opens)
+        case "snoozed":
+            snooze.put_off(turn, member, ticket, values.get("until") or given)
+        case "fields" if opens:
+            forms.open_form(turn, inbound, member, forms.fields(turn, ticket, lang))
+        case "fields":
+            _fields_by_buttons(turn, inbound, member, ticket)
+        case "set":
+            _set(turn, member, ticket, dict(values) or dict([given.split("=", 1)] if "=" in given else []))
+        case _:
+            return
+    home.refresh(turn, inbound, member)
+
+
+def _choose(turn: Turn, inbound: Inbound, member: Member, form: Form, opens: bool) -> None:
+    """A choice of one: a menu in a form, or a button each where there are no forms."""
+    if opens:
+        forms.open_form(turn, inbound, member, form)
+        return
+    options = form.inputs[0].options
+    buttons = tuple(Button(label, action=f"{form.action}:{value}") for value, label in options[:20])
+    head = "\n".join(t for t in (form.title, form.intro) if t)
+    posting.answer(turn, inbound.address, Reply.of(head, Buttons(buttons)))
+
+
+def _fields_by_buttons(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
+    form = forms.fields(turn, ticket, turn.language_of(member))
+    for entry in form.inputs[:2]:
+        buttons = tuple(
+            Button(label, action=f"{form.action}:{entry.name}={value}") for value, label in entry.options
+        )
+        posting.answer(turn, inbound.address, Reply.of(entry.label, Buttons(buttons)))
+
+
+def _set(turn: Turn, member: Member, ticket: Any, values: dict[str, str]) -> None:
+    """Change what was changed. A form may be older than the ticket: what it leaves as it was, stays."""
+    priority, kind = values.get("priority", ""), values.get("kind", "")
+    changed = {}
+    if priority in tickets.PRIORITIES and priority != ticket.priority:
+        changed["priority"] = priority
+    if kind in forms.KINDS and kind != ticket.kind:
+        changed["kind"] = kind
+    if changed:
+        ticket = verbs.set_fields(turn, member, ticket, **changed)
+    wanted = values.get("assignee", "")
+    if wanted == "0" and ticket.assignee_id is not None:
+        verbs.set_fields(turn, member, ticket, assignee_id=None)
+    elif wanted.isdigit() and int(wanted) not in (0, ticket.assignee_id):
+        row = people.get(turn.tx, _number(wanted))
+        if row is None or row.disabled_at is not None:
+            raise UserError("tickets.no_such_person", who=wanted)
+        verbs.assign(turn, member, ticket, row.id, row.name)
+
+
+def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
+    row = contacts.get(turn.tx, contact_id)
+    if row is None:
+        raise UserError("profile.nobody", text=str(contact_id))
+    if what == "edit":
+        forms.open_form(turn, inbound, member, forms.customer(row, turn.language_of(member)))
+        return
+    values = {k: " ".join(v.split()) for k, v in inbound.values.items()}
+    changed: dict[str, Any] = {
+        key: values[key]
+        for key in ("name", "company", "city", "country")
+        if key in values and values[key] != getattr(row, key)
+    }
+    if values.get("language") in i18n.languages() and values["language"] != row.language:
+        changed["language"] = values["language"]
+    if "tags" in values:
+        tags = list(
+            dict.fromkeys(t.strip() for t in values["tags"].replace("，", ",").split(",") if t.strip())
+        )
+        if tags != list(row.tags):
+            changed["tags"] = tags
+    if changed:
+        contacts.set_values(turn.tx, turn.now, contact_id, **changed)
+        audit.record(
+            turn.tx, turn.now, member.actor, "customer", f"contact:{contact_id}", fields=sorted(changed)
+        )
+    lang = turn.language_of(member)
+    text = say("form.customer_saved", lang, name=changed.get("name", row.name) or say("card.unnamed", lang))
+    posting.answer(turn, inbound.address, Reply.of(text), private_to=inbound.author.user_id)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() and len(text) < 10 else 0

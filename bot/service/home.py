@@ -1,0 +1,59 @@
+"""Home: an agent's own page (Slack's App Home): their queue, who waits longest, the numbers of the day."""
+
+from __future__ import annotations
+
+from bot import posting
+from bot.access import Member
+from bot.office import Turn
+from bot.service import forms
+from channels.conversation import Inbound
+from channels.rich import Button, Buttons, Heading, Reply
+from crm_store import tickets
+
+ROOM = "home:"  # a page that belongs to one person: what is sent there replaces it
+
+
+def is_home(inbound: Inbound) -> bool:
+    return inbound.address.room_id.startswith(ROOM)
+
+
+def take(turn: Turn, inbound: Inbound, member: Member, what: str) -> None:
+    """Show the page, ask what to search for, or show what was found."""
+    lang = turn.language_of(member)
+    if what == "search":
+        forms.open_form(turn, inbound, member, forms.search(lang))
+    elif what == "found":
+        posting.answer(turn, inbound.address, _found(turn, inbound, member))
+    elif is_home(inbound):
+        refresh(turn, inbound, member)
+
+
+def refresh(turn: Turn, inbound: Inbound, member: Member) -> None:
+    """Bring the page up to date after something was done on it."""
+    from bot import commands
+
+    if is_home(inbound):
+        done = commands.perform(turn, member, "/home", inbound=inbound)
+        posting.answer(turn, inbound.address, done.reply)
+
+
+def _found(turn: Turn, inbound: Inbound, member: Member) -> Reply:
+    from bot import commands
+    from bot.i18n import say
+    from bot.service import unfurl
+
+    lang, text = turn.language_of(member), " ".join(inbound.values.get("text", "").split())[:200]
+    back = Buttons((Button(say("home.back", lang), action="home"), _search(lang)))
+    number = text.lstrip("#")
+    ticket = tickets.by_number(turn.tx, int(number)) if number.isdigit() and len(number) < 10 else None
+    if ticket is not None:
+        return Reply.of(Heading(f"#{ticket.number}"), unfurl.line(turn, ticket, lang), back)
+    done = commands.perform(turn, member, f"/customer {text}", inbound=inbound)
+    commands.audited(turn, member, done)
+    return Reply((*done.reply.blocks, back))
+
+
+def _search(lang: str) -> Button:
+    from bot.i18n import say
+
+    return Button(say("home.search", lang), action="home:search")

@@ -1,0 +1,41 @@
+"""Placing: in which room of each staff side a ticket's card stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.office import StaffRoom, Turn
+from channels.settings import Route
+from crm_store import contacts, conversations, tickets
+
+
+def rooms_for(turn: Turn, ticket: Any) -> tuple[StaffRoom, ...]:
+    """One room a staff side: where the card stands already, else the first route that fits, else the
+    side's own. A ticket stays where it was opened: its thread is there."""
+    there = {
+        t.channel: StaffRoom(t.channel, t.room_id)
+        for t in tickets.threads(turn.tx, ticket.id)
+        if turn.office.is_staff_room(t.channel, t.room_id)
+    }
+    return tuple(there.get(side) or _room(turn, ticket, side) for side in turn.office.sides)
+
+
+def _room(turn: Turn, ticket: Any, side: str) -> StaffRoom:
+    settings = turn.office.settings(side)
+    if settings.routes:
+        language = conversations.get(turn.tx, ticket.conversation_id).language
+        contact = contacts.get(turn.tx, ticket.contact_id)
+        tags = {str(t).casefold() for t in contact.tags} if contact is not None else set()
+        for route in settings.routes:
+            if _fits(route, ticket, language, tags):
+                return StaffRoom(side, route.room)
+    return StaffRoom(side, settings.staff_channel)
+
+
+def _fits(route: Route, ticket: Any, language: str, tags: set[str]) -> bool:
+    return (
+        (not route.inboxes or ticket.channel in route.inboxes)
+        and (not route.kinds or ticket.kind in route.kinds)
+        and (not route.languages or language in route.languages)
+        and (not route.tags or any(t.casefold() in tags for t in route.tags))
+    )
