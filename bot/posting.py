@@ -170,8 +170,7 @@ def card(turn: Turn, ticket: Any, reply: Reply) -> None:
     for room in placing.rooms_for(turn, ticket):
         thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
         if thread is None:
-            tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)
-            thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
+            thread = tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)
             options = {"opens_thread": True, "subject": called(turn, ticket)}
             _to_staff_room(turn, ticket, thread, reply, Op.SEND, "card", options)
         elif turn.office.can(room.channel).edit:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, select, update
+from sqlalchemy import Connection, Integer, bindparam, or_, select, update
 
 from crm_store import schema
 from crm_store.rows import insert
@@ -20,7 +20,7 @@ participant = schema.participant
 expectation = schema.expectation
 thread_ref = schema.thread_ref
 
-_insert = Statement(conversation.insert())
+_insert = Statement(conversation.insert().returning(*conversation.c))
 _get = Statement(select(conversation).where(conversation.c.id == bindparam("row")))
 _lock = Statement(select(conversation).where(conversation.c.id == bindparam("row")).with_for_update())
 _by_key = Statement(select(conversation).where(conversation.c.key == bindparam("key")))
@@ -96,7 +96,8 @@ _participants = Statement(
 )
 _answered = Statement(
     expectation.delete().where(
-        expectation.c.conversation_id == bindparam("conversation"), expectation.c.kind == bindparam("kind")
+        expectation.c.conversation_id == bindparam("conversation"),
+        or_(*(expectation.c.kind == bindparam(name) for name in ("kind", "second", "third"))),
     )
 )
 _expected = Statement(
@@ -144,7 +145,7 @@ def open_at(
     subject: str = "",
 ) -> Any:
     """Begin a conversation and return its row."""
-    row_id = _insert.insert(
+    return _insert.one(
         tx,
         key=secrets.token_hex(8),
         channel=channel,
@@ -155,7 +156,6 @@ def open_at(
         subject=subject,
         created_at=now,
     )
-    return get(tx, row_id)
 
 
 def get(tx: Connection, conversation_id: int) -> Any:
@@ -375,5 +375,6 @@ def expected(tx: Connection, conversation_id: int, now: datetime) -> dict[str, d
     return {row.kind: row.payload for row in _expected.all(tx, conversation=conversation_id, now=now)}
 
 
-def answered(tx: Connection, conversation_id: int, kind: str) -> None:
-    _answered.run(tx, conversation=conversation_id, kind=kind)
+def answered(tx: Connection, conversation_id: int, kind: str, second: str = "", third: str = "") -> None:
+    """Expect no answers of these kinds any more."""
+    _answered.run(tx, conversation=conversation_id, kind=kind, second=second, third=third)

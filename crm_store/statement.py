@@ -72,6 +72,13 @@ class Statement:
             return int(tx.execute(self._for(tx.dialect), list(rows)).rowcount)
         return int(self._compile(tx.dialect, rows[0]).run_many(driver, tx, rows).rowcount)
 
+    def one(self, tx: Connection, /, **values: Any) -> Any:
+        """The row that a statement certainly returns (an insert with RETURNING)."""
+        row = self.first(tx, **values)
+        if row is None:
+            raise LookupError("no row")
+        return row
+
     def insert(self, tx: Connection, /, **values: Any) -> int:
         """Insert one row and return its id."""
         if (driver := driver_of(tx)) is None:

@@ -18,7 +18,7 @@ REOPEN_WITHIN = timedelta(days=7)
 CLOSED: Any = literal_column("'closed'")  # as text: a partial index is only used where its condition is
 PRIORITIES = ("low", "normal", "high", "urgent")
 
-_insert = Statement(ticket.insert())
+_insert = Statement(ticket.insert().returning(*ticket.c))
 _count_up = Statement(
     lambda insert: (
         insert(counter)
@@ -51,7 +51,7 @@ _numbers_open = Statement(
     .order_by(ticket.c.opened_at)
     .limit(30)
 )
-_add_thread = Statement(lambda insert: insert(thread).on_conflict_do_nothing())
+_add_thread = Statement(lambda insert: insert(thread).on_conflict_do_nothing().returning(*thread.c))
 _threads = Statement(select(thread).where(thread.c.ticket_id == bindparam("ticket")).order_by(thread.c.id))
 _thread_of = Statement(
     select(thread).where(
@@ -84,7 +84,7 @@ def open_new(
     linked_to_id: int | None = None,
 ) -> Any:
     """Open a ticket with the next number and return its row."""
-    row_id = _insert.insert(
+    return _insert.one(
         tx,
         number=next_number(tx, "ticket"),
         conversation_id=conversation_id,
@@ -97,7 +97,6 @@ def open_new(
         linked_to_id=linked_to_id,
         opened_at=now,
     )
-    return get(tx, row_id)
 
 
 def next_number(tx: Connection, name: str) -> int:
@@ -213,8 +212,10 @@ def count_unclosed(tx: Connection, contact_id: int) -> int:
 # --- a ticket's places on the staff sides ---------------------------------------------------------------
 
 
-def add_thread(tx: Connection, ticket_id: int, channel: str, room_id: str) -> None:
-    _add_thread.run(tx, ticket_id=ticket_id, channel=channel, room_id=room_id)
+def add_thread(tx: Connection, ticket_id: int, channel: str, room_id: str) -> Any:
+    """Give a ticket a place on a staff side and return its row."""
+    added = _add_thread.first(tx, ticket_id=ticket_id, channel=channel, room_id=room_id)
+    return added or thread_of(tx, ticket_id, channel, room_id)
 
 
 def threads(tx: Connection, ticket_id: int) -> list[Any]:

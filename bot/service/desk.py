@@ -31,7 +31,7 @@ class Case:
 
     turn: Turn
     inbound: Inbound
-    conversation: Any
+    conversation: Any  # its row as it was before the message
     contact_id: int
     message_id: int
     decision: Decision | None
@@ -123,8 +123,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
 def _begin(turn: Turn, conversation: Any) -> None:
     """A person has the conversation: the bot is quiet and waits for no rating of what was before."""
     conversations.mute_bot(turn.tx, conversation.id, True)
-    for kind in ("rating", "rating_comment", "helped"):
-        conversations.answered(turn.tx, conversation.id, kind)
+    conversations.answered(turn.tx, conversation.id, "rating", "rating_comment", "helped")
 
 
 def follow_up(case: Case, ticket: Any) -> None:
@@ -316,9 +315,7 @@ def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: 
         conversations.remember_refs(turn.tx, channel, conversation.id, refs)
     _note_participants(turn, inbound, conversation)
     store_files(turn, message_id, channel, inbound.attachments)
-    return Case(
-        turn, inbound, conversations.get(turn.tx, conversation.id), contact_id, message_id, decision, known
-    )
+    return Case(turn, inbound, conversation, contact_id, message_id, decision, known)
 
 
 def _by_hints(turn: Turn, inbound: Inbound) -> Any:
@@ -520,6 +517,8 @@ def _post_earlier(case: Case, ticket: Any, last: Any) -> None:
     if last is not None:
         text = say("thread.linked", lang, number=last.number)
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+    if case.conversation.next_seq == 1:  # the message is the first
+        return
     earlier = [
         m
         for m in conversations.history(turn.tx, case.conversation.id, limit=8)

@@ -69,6 +69,8 @@ def token(turn: Turn, number: int) -> str:
 def by_text(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     """Take a message as a rating or as its comment, when one was asked for and it looks like it."""
     turn = case.turn
+    if not {"rating", "rating_comment"} & expected.keys():
+        return False
     opened = tickets.unclosed(turn.tx, case.conversation.id)
     if "rating" in expected and opened is None:
         match = _NUMBER.match(case.inbound.text)
