@@ -518,3 +518,84 @@ macro = Table(  # answers that agents give again and again
     _at("updated_at", nullable=False),
     UniqueConstraint("name", "language"),
 )
+
+customer_event = Table(  # what customers did elsewhere, as other systems tell it: visit view like
+    "customer_event",
+    metadata,
+    _id(),
+    Column("contact_id", Integer, ForeignKey("contact.id"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False, server_default=""),  # of what: a page, a product
+    _at("at", nullable=False),
+    Column("key", String, unique=True),  # the sender's own id: the same event twice is one
+    Column("fields", Json, nullable=False),
+    Column("source", String, nullable=False, server_default=""),
+    _at("created_at", nullable=False),
+    Index("ix_customer_event_contact_id_at", "contact_id", "at"),
+)
+
+# --- other systems ------------------------------------------------------------------------------------
+
+api_token = Table(  # who may use the API, hashed
+    "api_token",
+    metadata,
+    _id(),
+    Column("name", String, nullable=False, unique=True),
+    Column("digest", String, nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),
+    _ref("staff_id", "staff.id", nullable=False),
+    _at("created_at", nullable=False),
+    _at("revoked_at"),
+)
+
+api_request = Table(  # what was answered to a request with an Idempotency-Key
+    "api_request",
+    metadata,
+    Column("token_id", Integer, ForeignKey("api_token.id"), primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Json, nullable=False),
+    Column("body", Text, nullable=False),
+    _at("created_at", nullable=False, index=True),
+)
+
+webhook_event = Table(  # what other systems are to be told; names what it is about, never says it
+    "webhook_event",
+    metadata,
+    _id(),
+    Column("key", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("object_id", Integer, nullable=False),
+    _at("created_at", nullable=False),
+    Column("state", String, nullable=False, server_default="pending"),  # sending sent dead withdrawn
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _at("due_at", nullable=False),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    _at("lease_until"),
+    _at("settled_at"),
+)
+Index(
+    "ix_webhook_event_waiting",
+    webhook_event.c.url,
+    webhook_event.c.lane,
+    webhook_event.c.id,
+    sqlite_where=text("state IN ('pending', 'sending')"),
+    postgresql_where=text("state IN ('pending', 'sending')"),
+)
+Index(
+    "ix_webhook_event_due",
+    webhook_event.c.due_at,
+    webhook_event.c.id,
+    sqlite_where=text("state IN ('pending', 'sending')"),
+    postgresql_where=text("state IN ('pending', 'sending')"),
+)
+Index(
+    "ix_webhook_event_settled",
+    webhook_event.c.settled_at,
+    sqlite_where=text("settled_at IS NOT NULL"),
+    postgresql_where=text("settled_at IS NOT NULL"),
+)
