@@ -83,6 +83,7 @@ def settings(
     slack: FakeSlack | None = None,
     smarthost: FakeSmarthost | None = None,
     web: bool = True,
+    web_per_minute: int = 60,
     telegram_staff: bool = False,
     slack_staff: bool = True,
     telegram_more: str = "",
@@ -126,7 +127,8 @@ def settings(
         )
     if web:
         parts.append(
-            f'[channels.web]\nkind = "web"\nstaff_channel = "staff"\nhold_s = {hold_s}\nreply_mode = "{reply_mode}"'
+            f'[channels.web]\nkind = "web"\nstaff_channel = "staff"\nhold_s = {hold_s}\nreply_mode = "{reply_mode}"\n'
+            f"messages_per_minute = {web_per_minute}\naddress_per_minute = {max(150, web_per_minute)}"
         )
     return "\n".join([*parts, more])
 
