@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy
 from sqlalchemy import Connection
 
 from bot.door import ChannelDoor
@@ -93,7 +94,10 @@ class Pages:
 
     async def rate(self, request: web.Request) -> web.Response:
         ticket, lang = await self._rated(request)
-        form = await request.post()
+        try:
+            form = await request.post()
+        except (ValueError, LookupError):  # not a form, or in no encoding we know
+            form = MultiDictProxy(MultiDict())
         stars = str(form.get("n", ""))
         if ticket is None or stars not in {"1", "2", "3", "4", "5"}:
             return _page(say("rating.page_bad_link", lang), "", lang, status=404)

@@ -63,7 +63,8 @@ def wrap(
         channel=channel,
         event_id=event_id(kind, payload),
         lane=lane(kind, payload),
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+        # half an emoji is JSON too; json.loads reads it back from these bytes
+        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"),
         received_at=received_at,
     )
 
