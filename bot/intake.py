@@ -202,6 +202,8 @@ class Intake:
                 log.exception("intake_prepare_failed", channel=row.channel, inbox=row.id)
                 failure = (row, f"{type(error).__name__}: {error}", False)
                 break
+        if getattr(self._channels.get(rows[0].channel), "overtakes", False):
+            ready.sort(key=_when)
         done = 0
         try:
             done, reason = await self._write_all(_join_albums(ready))
@@ -209,7 +211,7 @@ class Intake:
             log.exception("intake_failed", channel=rows[0].channel, inbox=rows[0].id)
             reason = f"{type(error).__name__}: {error}"
         if reason:
-            failure = (rows[done], reason, False)
+            failure = (ready[done][0] if ready else rows[0], reason, False)
         self.processed += done
         if failure is not None:
             await self._fail(failure, rows)
@@ -355,6 +357,12 @@ class Intake:
             await self._store.write(write)
         except LostLease:
             log.warning("lease_lost", inbox=row.id)
+
+
+def _when(one: tuple[Waiting, list[Prepared]]) -> datetime:
+    """The platform's own time of a row, for platforms whose posts overtake each other on their way to us."""
+    row, prepared = one
+    return prepared[0].inbound.sent_at if prepared else row.received_at
 
 
 def _join_albums(ready: list[tuple[Waiting, list[Prepared]]]) -> list[tuple[Waiting, list[Prepared]]]:

@@ -76,6 +76,7 @@ class Slack:
         self._auth_problem: str | None = None
         self._socket_problem: str | None = "starting"
         settings = self._settings
+        self.overtakes = not settings.app_token  # HTTP posts are parallel: Slack's own times say the order
         self.exclusive = bool(settings.app_token)  # one process reads the socket and fills its gaps
         self._api = Api(
             settings.bot_token,

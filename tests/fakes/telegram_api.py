@@ -90,6 +90,7 @@ class BotApi(Methods):
         """Put any update into the queue. Return its id."""
         update = {"update_id": next(self._ids), **payload}
         self.pending.append(json.loads(json.dumps(update)))
+        self.told_at[update["update_id"]] = time.monotonic()
         self._notify()
         return int(update["update_id"])
 
@@ -201,25 +202,48 @@ class BotApi(Methods):
             task.add_done_callback(_WAKERS.discard)
 
     async def _push(self) -> None:
-        """Deliver to the webhook, in order, until each is answered with 2xx."""
-        async with ClientSession(timeout=ClientTimeout(total=5)) as http:
+        """Deliver to the webhook until each is answered with 2xx: forty at once, one chat's in order."""
+        busy: set[str] = set()
+        async with ClientSession(timeout=ClientTimeout(total=5)) as http, asyncio.TaskGroup() as group:
             while True:
-                ready = [u for u in self.pending if wanted(u, self.webhook.get("kinds"))]
-                if not self.webhook or not ready:
+                ready: dict[str, dict[str, Any]] = {}
+                for update in self.pending if self.webhook and len(busy) < CONNECTIONS else ():
+                    if wanted(update, self.webhook.get("kinds")):
+                        ready.setdefault(_chat_of(update), update)
+                fresh = [chat for chat in ready if chat not in busy][: CONNECTIONS - len(busy)]
+                for chat in fresh:
+                    busy.add(chat)
+                    group.create_task(self._deliver(http, ready[chat], chat, busy))
+                if not fresh:
                     async with self._changed:
                         await self._changed.wait()
-                    continue
-                headers = {"X-Telegram-Bot-Api-Secret-Token": self.webhook["secret"]}
-                try:
-                    async with http.post(self.webhook["url"], json=ready[0], headers=headers) as answer:
-                        done = 200 <= answer.status < 300
-                except (ClientError, TimeoutError, OSError):
-                    done = False
-                if done:
-                    self.pending.remove(ready[0])
-                    self.confirmed.append(ready[0]["update_id"])
-                else:
-                    await asyncio.sleep(0.05)
+
+    async def _deliver(self, http: ClientSession, update: dict[str, Any], chat: str, busy: set[str]) -> None:
+        headers = {"X-Telegram-Bot-Api-Secret-Token": self.webhook["secret"]}
+        try:
+            async with http.post(self.webhook["url"], json=update, headers=headers) as answer:
+                done = 200 <= answer.status < 300
+        except (ClientError, TimeoutError, OSError):
+            done = False
+        if done:
+            self.pending.remove(update)
+            self.confirm([update["update_id"]])
+        else:
+            await asyncio.sleep(0.05)
+        busy.discard(chat)
+        self._notify()
+
+
+CONNECTIONS = 40  # setWebhook.max_connections
+
+
+def _chat_of(update: Mapping[str, Any]) -> str:
+    """What Telegram's own server queues by: the chat, else the person."""
+    for payload in update.values():
+        if isinstance(payload, dict):
+            found = payload.get("chat") or (payload.get("message") or {}).get("chat") or payload.get("from")
+            return str((found or {}).get("id", ""))
+    return ""
 
 
 _WAKERS: set[asyncio.Task[None]] = set()

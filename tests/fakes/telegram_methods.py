@@ -94,6 +94,8 @@ class Methods:
         self.violations: list[str] = []  # sent before a retry_after was over, twice the same poll …
         self.pending: list[dict[str, Any]] = []  # updates not confirmed by an offset
         self.confirmed: list[int] = []
+        self.told_at: dict[int, float] = {}  # update id → time.monotonic() at which it was there to be fetched
+        self.acks: list[float] = []  # seconds until an update was confirmed
         self._quiet_until: dict[int | None, float] = {}
         self._message_ids: dict[int, itertools.count[int]] = {}
         self._callbacks: dict[str, float] = {}
@@ -120,7 +122,7 @@ class Methods:
         me = self._poll
         try:
             if offset:
-                self.confirmed += [u["update_id"] for u in self.pending if u["update_id"] < offset]
+                self.confirm([u["update_id"] for u in self.pending if u["update_id"] < offset])
                 self.pending = [u for u in self.pending if u["update_id"] >= offset]
             deadline = time.monotonic() + float(params.get("timeout") or 0)
             while True:
@@ -142,6 +144,11 @@ class Methods:
         finally:
             if self._poll is me:
                 self._poll = None
+
+    def confirm(self, updates: list[int]) -> None:
+        now = time.monotonic()
+        self.confirmed += updates
+        self.acks += [now - self.told_at[u] for u in updates if u in self.told_at]
 
     async def _setWebhook(self, params: dict[str, Any], _f: Any) -> Any:
         secret = params.get("secret_token", "")
