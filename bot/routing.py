@@ -10,7 +10,7 @@ from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import actions, card, desk, opening, unfurl
+from bot.service import actions, bounce, card, desk, opening, unfurl
 from channels import rich
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Reply, Text
@@ -119,7 +119,7 @@ def _customer(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
         case Kind.EDIT | Kind.DELETE | Kind.REACTION:
             _changed(turn, inbound)
         case Kind.BOUNCE:
-            _bounced(turn, inbound)
+            bounce.take(turn, inbound)
         case Kind.AUTOMATIC:
             _automatic(turn, inbound)
         case Kind.GONE | Kind.BACK:
@@ -222,24 +222,6 @@ def _changed(turn: Turn, inbound: Inbound) -> None:
         )
     if ticket is not None:
         posting.to_threads(turn, ticket, reply)
-
-
-def _bounced(turn: Turn, inbound: Inbound) -> None:
-    """A mail of ours came back: the message failed, the address is marked, the agent is told."""
-    channel = inbound.address.channel
-    message = conversations.by_external(turn.tx, channel, inbound.target_id) if inbound.target_id else None
-    recipient = inbound.values.get("recipient", "")
-    permanent = inbound.values.get("status", "5").startswith("5")
-    if recipient and permanent and message is not None:
-        contacts.gone(turn.tx, turn.now, turn.office.space(channel), recipient.lower(), inbound.text)
-    if message is None or message.ticket_id is None:
-        return
-    if permanent:
-        conversations.set_values(turn.tx, message.id, warnings=[*message.warnings, "bounced"])
-        posting.mark(turn, message, "failed")
-    ticket = tickets.get(turn.tx, message.ticket_id)
-    text = say("thread.bounce", turn.office.staff_language, recipient=recipient, reason=inbound.text)
-    posting.to_threads(turn, ticket, Reply.of(text))
 
 
 def _automatic(turn: Turn, inbound: Inbound) -> None:

@@ -128,10 +128,12 @@ def serve() -> None:
 
 
 def _serve() -> None:
+    import logging
     import os
     import signal
 
     _limit_memory()
+    logging.disable()  # libraries log what they stumble over: a stranger's words, in everybody's log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when its workers end
     source, sink = os.fdopen(0, "rb", buffering=1 << 16), os.fdopen(1, "wb")
 

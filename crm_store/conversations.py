@@ -251,6 +251,19 @@ def seen(tx: Connection, channel: str, dedupe: str) -> bool:
     return _seen.first(tx, channel=channel, dedupe=dedupe) is not None
 
 
+def received(tx: Connection, channel: str, room_id: str, since: datetime, *, limit: int = 20) -> list[Any]:
+    """What lately came from an address, in whichever conversation, newest first."""
+    query = (
+        select(message.c.id, message.c.text)
+        .join(conversation, conversation.c.id == message.c.conversation_id)
+        .where(conversation.c.channel == channel, conversation.c.room_id == room_id)
+        .where(message.c.kind == "in", message.c.created_at >= since)
+        .order_by(message.c.id.desc())
+        .limit(limit)
+    )
+    return list(tx.execute(query).all())
+
+
 def get_message(tx: Connection, message_id: int) -> Any:
     return _get_message.first(tx, row=message_id)
 

@@ -380,6 +380,15 @@ def retry(tx: Connection, row_id: int, now: datetime) -> bool:
     return result.rowcount == 1
 
 
+def came_back(tx: Connection, message_id: int, reason: str, now: datetime) -> None:
+    """What was sent did not arrive after all."""
+    tx.execute(
+        update(outbox)
+        .where(outbox.c.message_id == message_id, outbox.c.op == "send", outbox.c.state == "sent")
+        .values(state="dead", error=reason[:2000], settled_at=now)
+    )
+
+
 def discard(tx: Connection, row_id: int, now: datetime) -> bool:
     result = tx.execute(
         update(outbox)

@@ -19,6 +19,10 @@ KNOWN_WARNINGS = {
     "unverified_sender",
     "undecodable",
     "new_participant",
+    "reply_to_differs",
+    "truncated",
+    "unfetchable",
+    "forwarded",
 }
 
 

@@ -6,7 +6,8 @@ person opens a ticket, which staff see at once and the customer is told about, o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +15,17 @@ from bot import posting
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, orders, rating, snooze
+from bot.service import card, orders, quotes, rating, snooze
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, contacts, conversations, files, tickets
 from crm_store.conversations import NewMessage
 
 HELPED_FOR = timedelta(days=2)
-AUTOMATIC_PER_DAY = {True: 20, False: 1}  # automatic mails to one address: verified sender, merely known one
+ONE_DAY = timedelta(days=1)
+_NUMBERS = re.compile(r"\d+")
+AUTOMATIC_PER_DAY = 20  # automatic mails to one address
+NOTICES_PER_DAY = 2  # … of them such as "we have your message": two desks would tell each other for ever
 AUTOMATIC_PER_HOUR = 300  # … and from one inbox to everybody: beyond that something is wrong
 
 
@@ -88,7 +92,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
             turn, ticket, Reply.of(Text(say("thread.reopened", turn.office.staff_language), small=True))
         )
         _post_customer(case, ticket)
-        if may_speak(case):
+        if may_speak(case, "notice"):
             _notice(case, "customer.reopened", ticket)
         return
     ticket = tickets.open_new(
@@ -114,7 +118,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
     _post_earlier(case, ticket, last)
     if attached or len(own_text) > card.FIRST_WORDS or said(case.turn, case.inbound) != case.inbound.text:
         _post_customer(case, ticket)
-    if may_speak(case):
+    if may_speak(case, "notice"):
         key = "acknowledged_complaint" if complaint else "handed_over" if asked else "acknowledged"
         _notice(case, f"customer.{key}", ticket)
         tickets.set_values(turn.tx, ticket.id, acknowledged=True)
@@ -140,32 +144,35 @@ def follow_up(case: Case, ticket: Any) -> None:
         posting.card(turn, ticket, card.build(turn, ticket))
 
 
-def may_speak(case: Case) -> bool:
-    """Whether something automatic may be sent: never where it could reach somebody who did not write."""
+def may_speak(case: Case, purpose: str = "answer") -> bool:
+    """Whether something automatic may be sent: never where it could reach somebody who did not write, and
+    not again to what writes the same again, which is a machine like us."""
     turn, inbound = case.turn, case.inbound
     caps = turn.office.can(inbound.address.channel)
     if not caps.subject_threads:
         return inbound.addressed or inbound.private
     if inbound.address.room_id != case.conversation.room_id:
         return False  # somebody else's conversation: what is automatic would go to its owner
-    if not (inbound.may_acknowledge or _is_known(case)):
+    if not inbound.may_acknowledge:  # nobody vouches for the sender, however well we know the address
         return False
     day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
     channel, room = inbound.address.channel, inbound.address.room_id
     used = tickets.number_now(turn.tx, f"{day}:auto:{channel}:{room}")
+    told = tickets.number_now(turn.tx, f"{day}:notice:{channel}:{room}") if purpose == "notice" else 0
     all_used = tickets.number_now(turn.tx, f"{hour}:auto:{channel}")
-    return used < AUTOMATIC_PER_DAY[inbound.may_acknowledge] and all_used < AUTOMATIC_PER_HOUR
+    within = used < AUTOMATIC_PER_DAY and told < NOTICES_PER_DAY and all_used < AUTOMATIC_PER_HOUR
+    return within and not (used and _says_the_same(case))
 
 
-def _is_known(case: Case) -> bool:
-    """Whether an unproved sender is somebody we deal with: imported, or answered by a person before. To have
-    written before is not enough: whoever forges a sender writes twice."""
-    row = contacts.get(case.turn.tx, case.contact_id)
-    imported = row is not None and row.source.startswith("import")
-    return imported or conversations.answered_by_staff(case.turn.tx, case.contact_id)
+def _says_the_same(case: Case) -> bool:
+    """Whether the sender wrote these words today already, but for the numbers in them."""
+    turn, address = case.turn, case.inbound.address
+    lately = conversations.received(turn.tx, address.channel, address.room_id, turn.now - ONE_DAY)
+    own = _NUMBERS.sub("", case.inbound.text)
+    return any(m.id != case.message_id and _NUMBERS.sub("", m.text) == own for m in lately)
 
 
-def spoke(case: Case) -> None:
+def spoke(case: Case, purpose: str = "answer") -> None:
     """Count something automatic against the limits of `may_speak`."""
     turn = case.turn
     if turn.office.can(case.inbound.address.channel).subject_threads:
@@ -173,11 +180,13 @@ def spoke(case: Case) -> None:
         channel, room = case.inbound.address.channel, case.inbound.address.room_id
         tickets.next_number(turn.tx, f"{day}:auto:{channel}:{room}")
         tickets.next_number(turn.tx, f"{hour}:auto:{channel}")
+        if purpose == "notice":
+            tickets.next_number(turn.tx, f"{day}:notice:{channel}:{room}")
 
 
 def say_to(case: Case, reply: Reply, purpose: str = "answer") -> None:
     """Send something automatic to the customer of the case."""
-    spoke(case)
+    spoke(case, purpose)
     posting.public(case.turn, case.conversation, reply, purpose=purpose)
 
 
@@ -215,7 +224,7 @@ def find_or_open(turn: Turn, inbound: Inbound, contact_id: int) -> tuple[Any, bo
     caps = turn.office.can(channel)
     found = None
     if caps.subject_threads:
-        found = _by_hints(turn, inbound)
+        found = by_hints(turn, inbound)
     else:
         found = conversations.at_address(turn.tx, channel, address.room_id, thread_of(turn, inbound))
     if found is not None:
@@ -285,8 +294,10 @@ def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
 
 def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: str) -> Case | None:
     contact_id, known = meet(turn, inbound)
-    conversation, _ = find_or_open(turn, inbound, contact_id)
+    conversation, there = find_or_open(turn, inbound, contact_id)
     channel = inbound.address.channel
+    if there and turn.office.can(channel).subject_threads:
+        inbound = _as_seen_here(turn, inbound, conversation)
     message_id = conversations.add(
         turn.tx,
         turn.now,
@@ -318,7 +329,8 @@ def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: 
     return Case(turn, inbound, conversation, contact_id, message_id, decision, known)
 
 
-def _by_hints(turn: Turn, inbound: Inbound) -> Any:
+def by_hints(turn: Turn, inbound: Inbound) -> Any:
+    """The conversation a mail says it belongs to, as far as that may be believed; None for a new one."""
     channel = inbound.address.channel
     refs = []
     for hint in inbound.thread_hints:
@@ -384,6 +396,15 @@ def _is_in(turn: Turn, inbound: Inbound, conversation: Any) -> bool:
     return verified and inbound.author.user_id in _people_in(turn, conversation)
 
 
+def _as_seen_here(turn: Turn, inbound: Inbound, conversation: Any) -> Inbound:
+    """A mail in a conversation we know: quotes of what we sent are no news, who is new in it is."""
+    sent = [m.text for m in conversations.history(turn.tx, conversation.id, limit=50) if m.kind == "out"]
+    text = quotes.without_ours(inbound.text, sent)
+    stranger = inbound.kind is Kind.MESSAGE and inbound.author.user_id not in _people_in(turn, conversation)
+    warnings = (*inbound.warnings, "new_participant") if stranger else inbound.warnings
+    return replace(inbound, text=text, warnings=warnings)
+
+
 def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> None:
     if inbound.kind is not Kind.MESSAGE or not (inbound.may_acknowledge or inbound.author.verified_email):
         return  # a robot, or somebody who may be forged: they write, but nothing is sent to whom they name
@@ -400,6 +421,7 @@ def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> None:
     if ticket is not None:
         text = say("thread.joined", turn.office.staff_language, who=", ".join(new))
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+        posting.card(turn, ticket, card.build(turn, ticket))  # it says who will receive a reply
 
 
 def _joins_album(case: Case) -> bool:

@@ -105,8 +105,14 @@ class Decoder:
         text = mail.text.replace("\x00", "")
         reply = (mail.reply or mail.text).replace("\x00", "")
         target, subject = "", _clean(mail.subject, 500)
+        values = {}
         if mail.bounce is not None:
             target = mail.bounce.message_id
+            values = {
+                "recipient": mail.bounce.recipient.lower(),
+                "status": mail.bounce.status,
+                "action": mail.bounce.action,
+            }
             reply = " ".join(filter(None, (mail.bounce.recipient, mail.bounce.status, mail.bounce.action)))
         return Inbound(
             address=Address(self.channel, sender.user_id),
@@ -128,6 +134,7 @@ class Decoder:
             thread_hints=self._hints(mail, transit, content, text),
             attachments=tuple(_attachment(a) for a in mail.attachments),
             target_id=_bare(target),
+            values=values,
             participants=participants,
             private=not participants,
             warnings=tuple(_warnings(mail, evidence, transit, verified=verified, checked=checked)),
@@ -183,7 +190,7 @@ class Decoder:
 
     def _participants(self, mail: Mail, sender: str) -> tuple[Author, ...]:
         people: dict[str, Author] = {}
-        for box in (*mail.to, *mail.cc):
+        for box in (*mail.to, *mail.cc, *mail.bcc):
             address = box.address.lower()
             if "@" in address and address != sender and not self._is_ours(address):
                 people.setdefault(address, _author(box))
