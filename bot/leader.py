@@ -22,7 +22,7 @@ from crm_store.db import Store
 
 log = structlog.get_logger()
 T = TypeVar("T")
-TTL_S = 15.0  # after a holder's death somebody else takes over within this and a fifth of it
+TTL_S = 10.0  # after a holder's death somebody else takes over within this and a fifth of it
 
 
 class Leader:

@@ -297,7 +297,7 @@ async def _run(tmp_path: Path, log: Path, number: int) -> dict[str, Any]:
             hold_s=0.2,
             port=far.http_port,
             smtp_port=far.smtp_port,
-            more="messages_per_minute = 100000\naddress_per_minute = 100000\n",
+            web_per_minute=100_000,
         )
         config = tmp_path / "wellheard.toml"
         config.write_text(text)
