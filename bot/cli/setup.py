@@ -46,6 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
         asyncio.run(app.run(config))
     except (ConfigError, StoreError) as error:
         raise CommandFailed(str(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise CommandFailed(f"{error.filename}: {error.strerror}") from error
     return 0
 
 

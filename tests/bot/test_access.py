@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -219,8 +220,10 @@ async def test_a_slash_command_of_a_stranger_in_a_room_of_others_opens_nothing(t
         slack.add_user("U0EVE", name="eve")
         slack.add_room("C0GENERAL", "general")
         await slack.slash("U0EVE", "C0GENERAL", "/customer", "Li Wei")
+        async with asyncio.timeout(10):
+            while not (entries := await world.store.read(audit.entries)):
+                await asyncio.sleep(0.02)
         await world.until(lambda d: d["inbox"]["pending"] == 0 and d["outbox"]["pending"] == 0)
-        entries = await world.store.read(audit.entries)
         assert [(e.actor, e.outcome) for e in entries] == [("slack:T0HOME:U0EVE", "refused")]
         assert slack.messages("C0GENERAL") == []
         assert (await world.dump())["tickets"] == []
