@@ -77,7 +77,7 @@ async def enrol(world: World, space: str, user_id: str, name: str = "Tom") -> No
 async def wait(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
     try:
         async with asyncio.timeout(timeout_s):
-            while not (found := condition()):
+            while not (found := condition()):  # noqa: ASYNC110 (any state of the far side)
                 await asyncio.sleep(0.02)
             return found
     except TimeoutError:
@@ -118,7 +118,8 @@ async def test_trouble_between_a_customer_on_telegram_and_agents_in_slack(tmp_pa
         tmp_path, telegram=True, slack=True, web=False, telegram_more=more, slack_more=slower
     ) as world:
         tg, slack = world.telegram, world.slack
-        assert tg and slack
+        assert tg is not None
+        assert slack is not None
         await enrol(world, "slack", f"{slack.team}:{SLACK_AGENT}")
         await slack.connected()
         slack.add_user(SLACK_AGENT, name="Tom")
@@ -176,7 +177,8 @@ async def test_trouble_between_a_customer_on_slack_and_agents_in_telegram(tmp_pa
         slack_more=slower,
     ) as world:
         tg, slack = world.telegram, world.slack
-        assert tg and slack
+        assert tg is not None
+        assert slack is not None
         await enrol(world, "telegram", str(AGENT))
         slack.add_user(SLACK_CUSTOMER, name="Li Wei")
         await slack.connected()
@@ -241,7 +243,9 @@ async def test_both_platforms_go_away_and_come_back(tmp_path: Path) -> None:
         tmp_path, telegram=True, slack=True, web=False, telegram_more=more, slack_more=slower
     ) as world:
         tg, slack = world.telegram, world.slack
-        assert tg and slack and tg._runner
+        assert tg is not None
+        assert slack is not None
+        assert tg._runner is not None
         await enrol(world, "slack", f"{slack.team}:{SLACK_AGENT}")
         await slack.connected()
         tg.user_says(CUSTOMER, COMPLAINT)
