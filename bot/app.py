@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 
 from bot import commands, decisions, http
+from bot.api import Api
 from bot.config import Config
 from bot.delivery import Delivery
 from bot.door import ChannelDoor
@@ -26,6 +27,7 @@ from bot.jobs import Jobs
 from bot.journal import StoreJournal
 from bot.leader import Leader
 from bot.office import Office
+from bot.webhooks import Webhooks
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
 from crm_store import inbox, migrations, outbox, people, upkeep, wakeups
 from crm_store.db import Store, StoreError
@@ -110,12 +112,15 @@ class Service:
         self.doors = {
             name: ChannelDoor(self.store, name, self.clock, self.intake.wake) for name in self.channels
         }
+        self.webhooks = Webhooks(self.store, self.config.webhooks, self.clock)
+        await self.webhooks.install()
         await self._listen()
         jobs = Jobs(self.store, self.office, self.clock)
         self._tasks = [
             asyncio.create_task(self._watched(self.intake.run()), name="intake"),
             asyncio.create_task(self._watched(self.delivery.run()), name="delivery"),
             asyncio.create_task(self._watched(jobs.run()), name="jobs"),
+            asyncio.create_task(self._watched(self.webhooks.run()), name="webhooks"),
         ]
         if self.store.dialect == "postgresql":
             self._tasks.append(asyncio.create_task(self._watched(self._hear()), name="wakeups"))
@@ -156,6 +161,7 @@ class Service:
         app.add_routes(
             http.Pages(self.store, self.office, self.doors, self.clock, self.delivery.wake).routes()
         )
+        app.add_routes(Api(self.store, self.office, self.clock, self.delivery.wake).routes())
         for name, channel in self.channels.items():
             app.add_routes(r for r in channel.routes(self.doors[name]) if _is_new(app, r))
         self._runner, self.port = await http.serve(app, self.config.http.host, self.config.http.port)
@@ -172,6 +178,7 @@ class Service:
     async def _hear(self) -> None:
         """Be woken by other processes as by ourselves."""
         wakes = {"inbox": [self.intake.wake], "outbox": [self.delivery.wake]}
+        wakes["webhook"] = [self.webhooks.wake]
         wakes["journal"] = [journal.wake for journal in self._journals]
 
         def heard(what: str) -> None:

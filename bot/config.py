@@ -10,15 +10,16 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bot import i18n
 from bot.answers import decide
 from channels.settings import ChannelSettings
 from crm_store.hours import BusinessHours
+from crm_store.webhooks import EVENTS
 
 KINDS = ("telegram", "slack", "email", "web", "console")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # of a channel: it stands in URLs
@@ -115,6 +116,29 @@ class LineSettings(_Table):
     keep_raw_days: int = Field(default=30, ge=0)
 
 
+class ApiSettings(_Table):
+    """The API for other systems at /api/v1; without a token (wellheard token add) it answers nobody."""
+
+    per_minute: int = Field(default=600, ge=1)  # requests of one token; a tenth of it at once
+
+
+class WebhookSettings(_Table):
+    """Another system that is told what happens."""
+
+    url: str = Field(pattern=r"^https?://[^\s/?#@]+[^\s#]*$")
+    secret: str = Field(min_length=16)
+    events: tuple[Literal[*EVENTS], ...] = Field(min_length=1)  # type: ignore[valid-type]
+    timeout_s: float = Field(default=10, gt=0, le=60)
+    first_retry_s: float = Field(default=5, gt=0)  # doubles up to three hours, for three days
+    allow_private: bool = False  # an address inside our own network
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        if self.url.startswith("http://") and not self.allow_private:
+            raise ValueError("url must begin with https://; http:// only with allow_private = true")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything that is configured. `base` is the file's directory: relative paths start there."""
@@ -124,7 +148,9 @@ class Config:
     desk: DeskSettings
     answers: AnswerSettings
     line: LineSettings
+    api: ApiSettings
     channels: Mapping[str, ChannelSettings]
+    webhooks: tuple[WebhookSettings, ...]
     base: Path
 
     @property
@@ -143,7 +169,9 @@ _TABLES: dict[str, type[BaseModel]] = {
     "desk": DeskSettings,
     "answers": AnswerSettings,
     "line": LineSettings,
+    "api": ApiSettings,
 }
+_OTHERS = ("channels", "webhooks")
 
 
 def find(path: str | None) -> Path:
@@ -173,8 +201,8 @@ def parse(
     except tomllib.TOMLDecodeError as error:
         raise Problem(f"{path}: {error}") from error
     for key in raw:
-        if key not in _TABLES and key != "channels":
-            raise Problem(f"{path}: {key}: unknown table{_nearest(key, (*_TABLES, 'channels'))}")
+        if key not in _TABLES and key not in _OTHERS:
+            raise Problem(f"{path}: {key}: unknown table{_nearest(key, (*_TABLES, *_OTHERS))}")
     tables = {name: _table(path, name, cls, raw.get(name, {}), environ) for name, cls in _TABLES.items()}
     channels: dict[str, ChannelSettings] = {}
     given = raw.get("channels", {})
@@ -189,7 +217,21 @@ def parse(
             raise Problem(f"{path}: {where}.kind must be one of {', '.join(KINDS)}")
         cls = importlib.import_module(f"channels.{kind}.settings").Settings
         channels[name] = _table(path, where, cls, settings, environ)
-    return Config(channels=channels, base=path.parent.absolute(), **tables)
+    webhooks = _webhooks(path, raw.get("webhooks", []), environ)
+    return Config(channels=channels, webhooks=webhooks, base=path.parent.absolute(), **tables)
+
+
+def _webhooks(path: Path, given: Any, environ: Mapping[str, str]) -> tuple[WebhookSettings, ...]:
+    if not isinstance(given, list):
+        raise Problem(f"{path}: webhooks must be tables such as [[webhooks]]")
+    found = tuple(
+        _table(path, f"webhooks.{number}", WebhookSettings, one, environ)
+        for number, one in enumerate(given, 1)
+    )
+    urls = [one.url for one in found]
+    if twice := next((url for url in urls if urls.count(url) > 1), None):
+        raise Problem(f"{path}: webhooks: {twice} is there twice; give one all its events")
+    return found
 
 
 def _table(path: Path, where: str, cls: type[Any], given: Any, environ: Mapping[str, str]) -> Any:

@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from crm_store import migrations
+from crm_store import migrations, webhooks
 from crm_store.db import BUSY_TIMEOUT_MS, StoreError, cause, describe, parse_url, sqlite_engine
 from crm_store.schema import metadata
 
@@ -171,6 +171,7 @@ def _fill(tx: Connection, old: Connection, parsed: URL) -> int:
             raise StoreError(f"the store {describe(parsed)} is not empty: there are rows in {table.name}")
     for name in OWN:
         tx.execute(metadata.tables[name].delete())
+    webhooks.uninstall(tx)  # what comes back is no news; the next start installs them again
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA defer_foreign_keys=ON")  # a ticket may be linked to a later one
     rows = _copy(old, tx)

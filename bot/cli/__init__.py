@@ -63,6 +63,16 @@ def _staff(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
         verbs.add_parser(verb, help=text, parents=[shared]).add_argument("name")
 
 
+def _token(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(dest="verb", metavar="VERB", required=True)
+    add = verbs.add_parser("add", help="make a token and print it, once", parents=[shared])
+    add.add_argument("name", help="what it is for: shop, erp")
+    add.add_argument("--scopes", required=True, help="customers:read,orders:write, …")
+    add.add_argument("--as", dest="staff", required=True, metavar="STAFF", help="the person it acts as")
+    verbs.add_parser("list", help="all tokens", parents=[shared]).add_argument("--json", action="store_true")
+    verbs.add_parser("revoke", help="end a token at once", parents=[shared]).add_argument("name")
+
+
 def _import(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     sub.add_argument("what", choices=["customers", "orders", "articles"])
     sub.add_argument("file")
@@ -113,7 +123,9 @@ def _shelf(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
         ("retry", "try again"),
         ("discard", "give up on it for good"),
     ):
-        verbs.add_parser(verb, help=text, parents=[shared]).add_argument("id", help="in:ID or out:ID")
+        verbs.add_parser(verb, help=text, parents=[shared]).add_argument(
+            "id", help="in:ID, out:ID or hook:ID"
+        )
 
 
 COMMANDS: dict[str, tuple[str, Configure, Run]] = {
@@ -129,6 +141,7 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     ),
     "restore": ("read a backup into an empty store", _file("the backup to read"), _late("setup", "restore")),
     "staff": ("people: add, code, list, disable, enable", _staff, _late("people", "staff")),
+    "token": ("tokens of other systems for the API: add, list, revoke", _token, _late("tokens", "token")),
     "import": ("bring in customers, orders or articles", _import, _late("exchange", "import_")),
     "export": ("write data to standard output", _export, _late("exchange", "export")),
     "ask": ("what the bot would answer, and why", _ask, _late("look", "ask")),

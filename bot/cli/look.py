@@ -16,7 +16,7 @@ from bot.cli import CommandFailed
 from bot.cli.common import load, office_for, print_json, with_store
 from channels import rich
 from crm_store import dump as dumps
-from crm_store import inbox, outbox, people
+from crm_store import inbox, outbox, people, webhooks
 from crm_store.db import Store
 
 
@@ -153,12 +153,14 @@ def shelf(arguments: argparse.Namespace) -> int:
     if arguments.verb == "list":
         return _shelf_list(arguments, config)
     side, _, number = arguments.id.rpartition(":")
-    if side not in ("in", "out", "") or not (number.isascii() and number.isdigit() and len(number) < 19):
-        raise CommandFailed(f"{arguments.id!r} is not in:ID or out:ID")
+    if side not in ("in", "out", "hook", "") or not (
+        number.isascii() and number.isdigit() and len(number) < 19
+    ):
+        raise CommandFailed(f"{arguments.id!r} is not in:ID, out:ID or hook:ID")
     row_id = int(number)
 
     async def work(store: Store) -> Any:
-        room = outbox if side == "out" else inbox
+        room: Any = {"out": outbox, "hook": webhooks}.get(side, inbox)
         if arguments.verb == "show":
             return await store.read(_show, side, row_id)
         if arguments.verb == "retry":
@@ -202,17 +204,31 @@ def _rows(tx: Connection) -> list[dict[str, Any]]:
         }
         for r in inbox.shelved(tx)
     ]
-    return rows + [
-        {
-            "id": f"out:{r.id}",
-            "channel": r.channel,
-            "event_id": r.event_id,
-            "at": r.created_at.isoformat(),
-            "attempts": r.attempts,
-            "reason": f"{r.state}: {r.error}",
-        }
-        for r in outbox.dead(tx)
-    ]
+    return (
+        rows
+        + [
+            {
+                "id": f"out:{r.id}",
+                "channel": r.channel,
+                "event_id": r.event_id,
+                "at": r.created_at.isoformat(),
+                "attempts": r.attempts,
+                "reason": f"{r.state}: {r.error}",
+            }
+            for r in outbox.dead(tx)
+        ]
+        + [
+            {
+                "id": f"hook:{r.id}",
+                "channel": r.url,
+                "event_id": r.key,
+                "at": r.created_at.isoformat(),
+                "attempts": r.attempts,
+                "reason": f"{r.type}: {r.error}",
+            }
+            for r in webhooks.dead(tx)
+        ]
+    )
 
 
 def _show(tx: Connection, side: str, row_id: int) -> str:
@@ -221,6 +237,9 @@ def _show(tx: Connection, side: str, row_id: int) -> str:
         if row is None:
             return ""
         return f"{row.channel} {row.room_id} {row.op} {row.state}: {row.error}\n\n{rich.to_text(rich.load(row.body))}"
+    if side == "hook":
+        told = next((r for r in webhooks.dead(tx, limit=100_000) if r.id == row_id), None)
+        return "" if told is None else f"{told.url} {told.type} {told.lane} {told.key}: {told.error}"
     body = inbox.body(tx, row_id)
     reason = next((r.error for r in inbox.shelved(tx, limit=100_000) if r.id == row_id), None)
     return "" if body is None or reason is None else f"{reason}\n\n{body.decode('utf-8', 'replace')}"

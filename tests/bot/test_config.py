@@ -33,13 +33,21 @@ SECRETS = {
     "SLACK_SIGNING_SECRET": "s1",
     "IMAP_PASSWORD": "p1",
     "SMTP_PASSWORD": "p2",
+    "WEBHOOK_SECRET": "w" * 16,
 }
 MAIL = '[channels.support]\nkind = "email"\naddress = "a@b.example"\n'
 
 
+HOOK = f"""[[webhooks]]
+url = "https://shop.example/in"
+secret = "{"s" * 16}"
+events = ["ticket.opened"]
+"""
+
+
 def uncommented() -> str:
     """The example with its channels switched on."""
-    return re.sub(r"(?m)^# (?=\[\[?channels\.|\w+ = )", "", EXAMPLE.read_text("utf-8"))
+    return re.sub(r"(?m)^# (?=\[\[?channels\.|\[\[webhooks|\w+ = )", "", EXAMPLE.read_text("utf-8"))
 
 
 def problem(text: str, **environ: str) -> str:
@@ -133,6 +141,11 @@ def test_what_the_example_says_is_what_happens_without_it() -> None:
         ("[desk]\ncurrency = 'Euro'", ["desk.currency"]),
         ("[answers]\norder_pattern = '['", ["answers.order_pattern"]),
         ("[http]\npublic_url = 'desk.example.com'", ["http.public_url", "https://"]),
+        ("webhooks = 1", ["webhooks", "[[webhooks]]"]),
+        (HOOK.replace("https", "http"), ["webhooks.1", "https://"]),
+        (HOOK.replace("ticket.opened", "ticket.opend"), ["webhooks.1.events"]),
+        (HOOK.replace("s" * 16, "short"), ["webhooks.1.secret"]),
+        (HOOK + HOOK, ["webhooks", "twice"]),
         ("[desk", ["wellheard.toml"]),
         ("a = 1\na = 2", ["wellheard.toml"]),
     ],

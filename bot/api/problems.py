@@ -1,0 +1,54 @@
+"""What the API says when it says no: problem+json (RFC 9457), one sentence that names what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from pydantic import BaseModel, ValidationError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class ProblemBody(BaseModel):
+    """Why a request was not done. `field` is the path of what is wrong, where one field is."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+class Problem(Exception):
+    """A request that is not done; undoes what its transaction wrote."""
+
+    def __init__(
+        self, status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] = {}
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.headers = dict(headers)
+
+    def body(self) -> str:
+        title = HTTPStatus(self.status).phrase
+        said = ProblemBody(title=title, status=self.status, detail=self.detail, field=self.field)
+        return said.model_dump_json(exclude_none=True)
+
+
+def not_found(what: str, which: object, *, field: str | None = None) -> Problem:
+    return Problem(404, f"there is no {what} {which}", field=field)
+
+
+def of_validation(error: ValidationError, where: str) -> Problem:
+    """The first thing that is wrong with a body or with parameters, in a sentence."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("json_invalid", "json_type"):
+        return Problem(400, f"the {where} is not JSON: {first['msg']}")
+    if first["type"] == "extra_forbidden":
+        return Problem(422, f"{path}: there is no such field in the {where}", field=path)
+    said = first["msg"].removeprefix("Value error, ")
+    return Problem(422, f"{path or where}: {said[0].lower()}{said[1:]}", field=path or None)

@@ -1,0 +1,274 @@
+"""Webhooks: tells other systems what happened, signed, at least once, in order for each object.
+
+The rows are there already (crm_store/webhooks.py); this claims them, reads what they are about, sends it outside
+any transaction and settles what became of it. A receiver that does not answer rests as a whole, so that its
+events are not each tried in vain; an event that is refused for three days goes to the shelf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import json
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from aiohttp.abc import AbstractResolver, ResolveResult
+from sqlalchemy import Connection
+
+from bot.api import shapes
+from bot.config import WebhookSettings
+from crm_store import webhooks
+from crm_store.db import Store
+from crm_store.webhooks import Leaving
+
+log = structlog.get_logger()
+AT_ONCE = 32
+OF_ONE_URL = 8
+POLL_S = 0.5
+STORE_AGAIN_S = 1.0
+LEASE_S = 120.0  # more than the longest timeout, and the settling after it
+LONGEST_RETRY_S = 3 * 3600.0
+LONGEST_REST_S = 300.0  # of a receiver that does not answer at all
+GIVE_UP_AFTER = timedelta(days=3)
+SIGNATURE = "Wellheard-Signature"
+
+
+class Refused(Exception):
+    """The receiver did not take it. `rest_s`: it is better to leave it alone for so long."""
+
+    def __init__(self, reason: str, rest_s: float | None = None, *, away: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.rest_s = rest_s
+        self.away = away
+
+
+def sign(secret: str, body: bytes, at: int) -> str:
+    """The value of the signature header: the time, and HMAC-SHA256 over the time, a dot and the body."""
+    made = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={made}"
+
+
+def body_of(row: Leaving, said: Any) -> bytes:
+    """What is sent. `data` is the object as the API shows it, as it is now; null when it is gone."""
+    told = {
+        "id": row.key,
+        "type": row.type,
+        "at": row.created_at.isoformat().replace("+00:00", "Z"),
+        "object": row.lane,
+        "data": None if said is None else json.loads(said.model_dump_json()),
+    }
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class Webhooks:
+    """Tells until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        receivers: Sequence[WebhookSettings],
+        clock: Callable[[], datetime],
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._receivers = {one.url: one for one in receivers}
+        self._clock = clock
+        self._jitter = jitter
+        self._wake = asyncio.Event()
+        self._resting: dict[str, datetime] = {}
+        self._away: Counter[str] = Counter()  # how often in a row a receiver did not answer
+        self._busy: Counter[str] = Counter()
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def install(self) -> None:
+        """Have the store write what these receivers want to be told."""
+        await self._store.write(webhooks.install, {url: one.events for url, one in self._receivers.items()})
+        if self._store.dialect == "sqlite":
+            await self._store.write(webhooks.forget_leases)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        if not self._receivers:
+            return
+        async with _session(private=False) as outside, _session(private=True) as inside:
+            self._sessions = {False: outside, True: inside}
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self._wake.clear()
+                    try:
+                        found = await self._claim(group)
+                    except Exception:  # the store is away: what it holds is still there when it is back
+                        log.exception("webhooks_wait_for_the_store")
+                        await asyncio.sleep(STORE_AGAIN_S)
+                        continue
+                    if not found:
+                        await self._rest()
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _claim(self, group: asyncio.TaskGroup) -> int:
+        room = AT_ONCE - self._busy.total()
+        now = self._clock()
+        skip = [
+            url
+            for url in self._receivers
+            if self._busy[url] >= OF_ONE_URL or self._resting.get(url, now) > now
+        ]
+        if room <= 0 or len(skip) == len(self._receivers):
+            return 0
+        if not await self._store.read(webhooks.is_due, now, skip):
+            return 0
+        claiming = asyncio.ensure_future(self._store.write(self._claim_now, min(room, OF_ONE_URL), skip))
+        try:
+            rows = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await self._store.write(webhooks.unclaim, await claiming)
+            raise
+        for row in rows:
+            self._busy[row.url] += 1
+            group.create_task(self._guarded(row)).add_done_callback(partial(self._done, row.url))
+        return len(rows)
+
+    def _claim_now(self, tx: Connection, room: int, skip: list[str]) -> list[Leaving]:
+        return webhooks.claim(tx, self._store.now(tx), limit=room, lease_s=LEASE_S, skip=skip)
+
+    def _done(self, url: str, _: object) -> None:
+        self._busy[url] -= 1
+        self._wake.set()
+
+    async def _guarded(self, row: Leaving) -> None:
+        try:
+            await self._tell(row)
+        except Exception:  # not recorded: the lease runs out, and it is told again
+            log.exception("webhook_not_recorded", event=row.key)
+
+    async def _tell(self, row: Leaving) -> None:
+        receiver = self._receivers[row.url]
+        try:
+            await self._send(receiver, row, body_of(row, await self._store.read(_said, row)))
+        except Refused as refused:
+            await self._later(receiver, row, refused)
+        except Exception as error:
+            log.exception("webhook_failed", event=row.key)
+            await self._later(receiver, row, Refused(type(error).__name__))
+        else:
+            self._away[row.url] = 0
+            self._resting.pop(row.url, None)
+            await self._store.write(webhooks.settle, row, "sent", self._clock())
+
+    async def _send(self, receiver: WebhookSettings, row: Leaving, body: bytes) -> None:
+        """One attempt. Raise Refused."""
+        if not receiver.allow_private and _is_private(urlsplit(row.url).hostname or ""):
+            raise Refused("the address is in a private range, and allow_private is not set")
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Wellheard",
+            "Wellheard-Event": row.key,
+            "Wellheard-Attempt": str(row.attempts),
+            SIGNATURE: sign(receiver.secret, body, int(self._clock().timestamp())),
+        }
+        try:
+            async with (
+                asyncio.timeout(receiver.timeout_s),
+                self._sessions[receiver.allow_private].post(
+                    row.url, data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                status, after = response.status, response.headers.get("Retry-After", "")
+        except TimeoutError:
+            raise Refused("no answer in time", away=True) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Refused(f"{type(error).__name__}: {error}"[:300], away=True) from error
+        if 200 <= status < 300:
+            return
+        if 300 <= status < 400:
+            raise Refused(f"answered {status}: redirects are not followed")
+        if status in (429, 503):
+            raise Refused(f"answered {status}", _seconds(after, self._clock()), away=True)
+        raise Refused(f"answered {status}")
+
+    async def _later(self, receiver: WebhookSettings, row: Leaving, refused: Refused) -> None:
+        now = self._clock()
+        if refused.away:
+            self._away[row.url] += 1
+            pause = receiver.first_retry_s * 2 ** min(self._away[row.url] - 1, 16)
+            rest_s = refused.rest_s if refused.rest_s is not None else min(LONGEST_REST_S, pause)
+            self._resting[row.url] = now + timedelta(seconds=rest_s)
+        if now - row.created_at > GIVE_UP_AFTER:
+            log.warning("webhook_undelivered", event=row.key, type=row.type)
+            await self._store.write(webhooks.settle, row, "dead", now, refused.reason)
+            return
+        backoff = min(LONGEST_RETRY_S, receiver.first_retry_s * 2 ** min(row.attempts - 1, 16))
+        delay = refused.rest_s if refused.rest_s is not None else backoff * (0.8 + 0.4 * self._jitter())
+        log.info("webhook_later", event=row.key, after_s=round(delay, 1))
+        await self._store.write(webhooks.postpone, row, now + timedelta(seconds=delay), error=refused.reason)
+
+
+def _said(tx: Connection, row: Leaving) -> Any:
+    return shapes.of_event(tx, row.type, row.object_id)
+
+
+def _session(*, private: bool) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=AT_ONCE, resolver=_Resolver(private=private), ttl_dns_cache=30)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+def _seconds(after: str, now: datetime) -> float | None:
+    """What a Retry-After header says, as seconds, an hour at most."""
+    if after.isascii() and after.isdigit():
+        return min(3600.0, float(after))
+    try:
+        return min(3600.0, max(0.0, (parsedate_to_datetime(after) - now).total_seconds()))
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is an address that is not one of the public internet; a name is none."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    return not (mapped or address).is_global or address.is_multicast
+
+
+class _Resolver(AbstractResolver):
+    """Looks a name up and keeps to public addresses: those that are connected to, whatever the name said before."""
+
+    def __init__(self, *, private: bool) -> None:
+        self._private = private
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        allowed = [one for one in found if self._private or not _is_private(str(one["host"]))]
+        if not allowed:
+            raise OSError("its address is in a private range, and allow_private is not set")
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
