@@ -95,8 +95,10 @@ def _address_list(text: str, out: list[Mailbox]) -> None:
                     done()
                 continue
             if piece == "<":
-                if address:
+                if "@" in address:
                     done()
+                elif address:  # "<!channel> shop <a@b>" is a name with brackets, then the address
+                    phrase, comments, address = [*phrase, f"<{address}> ", *comments, " "], [], ""
                 angle = []
             elif piece in ",;":
                 if piece == "," and not address and phrase and not _looks_done(phrase, found.end(), text):

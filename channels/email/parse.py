@@ -42,7 +42,7 @@ def to_json(mail: Mail) -> dict[str, Any]:
         "in_reply_to": mail.in_reply_to,
         "references": list(mail.references),
         "subject": mail.subject,
-        "from": _mailbox(mail.from_) if mail.from_ else None,
+        "from": _mailbox(mail.from_ or Mailbox("", "")),
         "to": [_mailbox(m) for m in mail.to],
         "cc": [_mailbox(m) for m in mail.cc],
         "reply_to": [_mailbox(m) for m in mail.reply_to],

@@ -74,7 +74,7 @@ def _dispatch(raw: Raw, kind: str, event: Json, me: Me) -> list[Inbound]:
             return _reactions(raw, event)
         case "my_chat_member":
             return _membership(raw, event)
-    return [_unknown(raw, event)]
+    return [_unknown(raw, event, kind)]
 
 
 def _event(update: Json) -> tuple[str, Json]:
@@ -221,12 +221,14 @@ def _base(raw: Raw, message: Json, kind: Kind, *, text: str = "") -> Inbound:
     )
 
 
-def _unknown(raw: Raw, event: Json) -> Inbound:
+def _unknown(raw: Raw, event: Json, kind: str = "") -> Inbound:
     who = content.mapping(event, "from") or content.mapping(event, "user")
     author = _person(who) if "id" in who else Author("", may_command=False)
     room = Address(raw.channel, raw.lane)
     event_id = f"update:{raw.event_id}"
-    return Inbound(room, event_id, author, "", raw.received_at, Kind.UNKNOWN, addressed=False)
+    return Inbound(
+        room, event_id, author, "", raw.received_at, Kind.UNKNOWN, action=kind, addressed=False
+    )
 
 
 def _address(raw: Raw, message: Json) -> Address:
