@@ -22,6 +22,7 @@ from bot.api import Api
 from bot.config import Config
 from bot.delivery import Delivery
 from bot.door import ChannelDoor
+from bot.indexer import Indexer
 from bot.intake import Intake
 from bot.jobs import Jobs
 from bot.journal import StoreJournal
@@ -121,6 +122,7 @@ class Service:
             asyncio.create_task(self._watched(self.delivery.run()), name="delivery"),
             asyncio.create_task(self._watched(jobs.run()), name="jobs"),
             asyncio.create_task(self._watched(self.webhooks.run()), name="webhooks"),
+            asyncio.create_task(self._watched(Indexer(self.store).run()), name="indexer"),
         ]
         if self.store.dialect == "postgresql":
             self._tasks.append(asyncio.create_task(self._watched(self._hear()), name="wakeups"))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from crm_store import schema
 from crm_store.rows import insert
+from crm_store.search import indexing
 
 article = schema.article
 Change = Literal["new", "updated", "unchanged"]
@@ -32,6 +33,7 @@ def upsert(
         if all(getattr(known, column) == value for column, value in values.items()):
             return "unchanged"
         tx.execute(update(article).where(article.c.id == known.id).values(**values, updated_at=now))
+        indexing.changed(tx, "article", [known.id])
         return "updated"
     tx.execute(
         insert(tx, article)
@@ -60,8 +62,12 @@ def by_id(tx: Connection, article_id: int) -> Any:
 
 def remove(tx: Connection, key: str, language: str) -> bool:
     """Delete an article; False when there was none."""
-    found = tx.execute(article.delete().where(article.c.key == key, article.c.language == language))
-    return found.rowcount > 0
+    known = get(tx, key, language)
+    if known is None:
+        return False
+    indexing.changed(tx, "article", [known.id])
+    tx.execute(article.delete().where(article.c.id == known.id))
+    return True
 
 
 def count(tx: Connection, article_id: int, *, helped: bool) -> None:

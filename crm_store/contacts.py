@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from crm_store import audit, schema
 from crm_store.db import Conflict
@@ -105,6 +104,7 @@ def meet(
                     .where(contact.c.id == known.contact_id, contact.c.name == "")
                     .values(name=name, updated_at=now)
                 )
+            indexing.changed(tx, "contact", [known.contact_id])
         return known
     contact_id = create(tx, now, name=name, language=language, source=source or space)
     added = add_identity(tx, now, contact_id, space=space, user_id=user_id, name=name, handle=handle)
@@ -124,7 +124,10 @@ def add_identity(
     handle: str = "",
     verified_how: str = "",
 ) -> Identity | None:
-    """Give a contact an identity; None when it belongs to somebody already."""
+    """Give a contact an identity; None when it belongs to somebody already.
+
+    For a contact that is not new, tell the search index too: indexing.changed.
+    """
     row_id = _insert_identity.scalar(
         tx,
         contact_id=contact_id,
@@ -162,6 +165,7 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     known = find_identity(tx, space, user_id)
     if known is None:
         add_identity(tx, now, contact_id, space=space, user_id=user_id, verified_how=how)
+        indexing.changed(tx, "contact", [contact_id])
         return contact_id
     if known.contact_id == contact_id:
         verify(tx, now, known.id, how)
@@ -173,6 +177,7 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     verify(tx, now, known.id, how)
     for table in (schema.identity, schema.conversation, schema.ticket, schema.order):
         tx.execute(update(table).where(table.c.contact_id == contact_id).values(contact_id=known.contact_id))
+    indexing.changed(tx, "contact", [contact_id, known.contact_id])
     audit.record(tx, now, "system", "link", f"contact:{contact_id}", **detail)
     return known.contact_id
 
@@ -235,55 +240,3 @@ def identities(tx: Connection, contact_id: int) -> list[Any]:
 def is_verified(tx: Connection, contact_id: int, space: str, user_id: str) -> bool:
     found = find_identity(tx, space, user_id)
     return found is not None and found.contact_id == contact_id and found.verified_at is not None
-
-
-def find(tx: Connection, text: str, *, limit: int = 8) -> Sequence[int]:
-    """Contacts that fit exactly (id, e-mail, phone, handle, order number) or by name, best first."""
-    text = text.strip()
-    exact = _exact(tx, text)
-    if exact:
-        return exact[:limit]
-    return _by_name(tx, text, limit)
-
-
-def _exact(tx: Connection, text: str) -> list[int]:
-    lowered = text.lower()
-    digits = "".join(c for c in text if c.isdigit())
-    keys = [identity.c.user_id == lowered, identity.c.user_id == text]
-    if text.startswith("@"):
-        keys.append(func.lower(identity.c.handle) == lowered)
-        keys.append(func.lower(identity.c.handle) == lowered[1:])
-    if len(digits) >= 6 and not any(c.isalpha() for c in text):
-        keys.append((identity.c.space == "phone") & identity.c.user_id.like(f"%{digits.lstrip('0')}"))
-    found = list(tx.execute(select(identity.c.contact_id).where(or_(*keys)).distinct()).scalars())
-    if not found:
-        found = list(
-            tx.execute(
-                select(schema.order.c.contact_id).where(
-                    func.lower(schema.order.c.number) == lowered.lstrip("#")
-                )
-            ).scalars()
-        )
-    if not found and text.lstrip("#").isdigit() and len(text) < 10:
-        found = list(tx.execute(select(contact.c.id).where(contact.c.id == int(text.lstrip("#")))).scalars())
-    return found
-
-
-def _by_name(tx: Connection, text: str, limit: int) -> list[int]:
-    # rapidfuzz takes 60 ms of import; only whoever searches by name pays it
-    from rapidfuzz import fuzz, process, utils
-
-    rows = tx.execute(
-        select(contact.c.id, contact.c.name, contact.c.company, func.max(identity.c.name))
-        .join(identity, identity.c.contact_id == contact.c.id, isouter=True)
-        .group_by(contact.c.id, contact.c.name, contact.c.company)
-    ).all()
-    names = {i: " ".join(dict.fromkeys(p for p in parts if p)) for i, *parts in rows}
-    folded = text.casefold()
-    inside = [i for i, name in names.items() if folded in name.casefold()]
-    if inside:
-        return sorted(inside, key=lambda i: (len(names[i]), i))[:limit]
-    hits = process.extract(
-        text, names, scorer=fuzz.WRatio, processor=utils.default_process, limit=limit, score_cutoff=78
-    )
-    return [key for _, _, key in hits]

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Integer, bindparam, or_, select, update
 
 from crm_store import schema
 from crm_store.rows import insert
+from crm_store.search import indexing
 from crm_store.statement import Statement, update_by_id
 
 conversation = schema.conversation
@@ -312,6 +313,7 @@ def edit(tx: Connection, now: datetime, message_id: int, text: str, **values: An
     """Replace the text, keeping what it said before."""
     old = get_message(tx, message_id)
     tx.execute(schema.message_version.insert().values(message_id=message_id, text=old.text, at=now))
+    indexing.message_changed(tx, message_id, old.subject, old.text, text)
     set_values(tx, message_id, text=text, edited_at=now, **values)
 
 

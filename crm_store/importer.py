@@ -25,6 +25,7 @@ from crm_store.import_files import read
 from crm_store.import_rows import PARSERS, ArticleRow, CustomerRow, OrderRow, Parsed, Rejected
 from crm_store.import_values import Defaults
 from crm_store.rows import insert_id
+from crm_store.search import indexing
 
 __all__ = ["Defaults", "Kind", "Rejected", "Report", "run", "write"]
 
@@ -160,9 +161,10 @@ def _count(batch: _Batch, change: articles.Change) -> None:
 def _fetch(tx: Connection, batch: _Batch, people: list[CustomerRow]) -> None:
     """What the store knows of everyone in the batch, in two queries."""
     wanted = {key for person in people for key in person.keys}
+    spaces = sorted({space for space, _ in wanted})  # the index is over both
     for some in _slices(sorted({user_id for _, user_id in wanted})):
         found = select(identity.c.space, identity.c.user_id, identity.c.contact_id).where(
-            identity.c.user_id.in_(some)
+            identity.c.space.in_(spaces), identity.c.user_id.in_(some)
         )
         batch.owners |= {
             (space, user_id): owner
@@ -259,6 +261,7 @@ def _flush(tx: Connection, batch: _Batch, now: datetime) -> None:
         tx.execute(update(contact).where(contact.c.id == contact_id).values(**changes, updated_at=now))
     if batch.identities:
         tx.execute(identity.insert(), [{**values, "created_at": now} for values in batch.identities])
+    indexing.changed(tx, "contact", batch.changed | {values["contact_id"] for values in batch.identities})
 
 
 def _fetch_orders(tx: Connection, numbers: list[str]) -> dict[str, tuple[Any, list[tuple[Any, ...]]]]:
@@ -302,6 +305,7 @@ def _order(
             return
         else:
             tx.execute(update(order).where(order.c.id == known.id).values(**values, updated_at=now))
+            indexing.changed(tx, "order", [known.id])
             _count(batch, "updated")
         batch.touched.add(known.id)
         if known_lines != lines:

@@ -13,6 +13,7 @@ from bot.service import card
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table
 from crm_store import contacts, sales, tickets
 from crm_store import profile as profiles
+from crm_store.search import find_contacts
 
 RECENT_ORDERS = 5
 LONG_ID = 24  # characters: a random id says nothing to anybody
@@ -24,7 +25,7 @@ def customer(ask: Ask) -> Reply:
         if ask.ticket is not None:
             return _shown(ask, ask.ticket.contact_id)
         raise UserError("staff.usage", usage=ask.say("usage.customer"))
-    found = contacts.find(ask.turn.tx, ask.args)
+    found = [hit.contact_id for hit in find_contacts(ask.turn.tx, ask.args)]
     if not found:
         raise UserError("profile.nobody", text=ask.args)
     if len(found) > 1:

@@ -26,7 +26,6 @@ Kind = Literal["contact", "order", "article", "message"]
 KINDS: tuple[Kind, ...] = ("contact", "order", "article", "message")
 BATCH = 500  # rows a transaction: the writer is free again after 40 ms
 PG_LOCK = 0x73656172  # one process indexes at a time: "sear"
-SETTLED_S = 1.0
 TAIL_DIGITS = 9
 
 _SOURCES = {
@@ -85,19 +84,21 @@ def waiting(tx: Connection) -> int:
 
 def cursors(tx: Connection) -> dict[str, int]:
     """How far the index has come: kind → id."""
-    return {name: value for name, value in tx.execute(sql("SELECT name, value FROM search_state"))}
+    return dict(tx.execute(sql("SELECT name, value FROM search_state")).all())
 
 
 def changed(tx: Connection, kind: Kind, ids: Iterable[int]) -> None:
     """Note that what these rows are found by has changed; messages have `message_changed`."""
-    rows = [{"kind": kind, "id": number} for number in set(ids)]
+    numbers = set(ids)
+    if numbers and not is_postgresql(tx):  # there another process may be reading it right now
+        read = cursors(tx).get(kind, 0)
+        numbers = {number for number in numbers if number <= read}
+    rows = [{"kind": kind, "id": number} for number in numbers]
     if rows:
         tx.execute(sql("INSERT INTO search_due (kind, id) VALUES (:kind, :id) ON CONFLICT DO NOTHING"), rows)
 
 
-def message_changed(
-    tx: Connection, message_id: int, subject: str, before: str, after: str | None
-) -> None:
+def message_changed(tx: Connection, message_id: int, subject: str, before: str, after: str | None) -> None:
     """Index a message's new text instead of the old one; None when it is to be forgotten."""
     _wait_alone(tx)
     if message_id > cursors(tx).get("message", 0):
@@ -125,7 +126,7 @@ def forget_contact(tx: Connection, contact_id: int) -> None:
     tables.remove(
         tx, "search_message", [(r.id, tokens.of_text(r.subject, r.text)) for r in rows if r.id <= read]
     )
-    _replace_names(tx, {contact_id: set()})
+    _write_names(tx, {contact_id: set()}, _held(tx, [contact_id]))
     tx.execute(sql("DELETE FROM search_phone WHERE contact_id = :id"), {"id": contact_id})
     gone: dict[Kind, list[int]] = {"contact": [contact_id], "order": orders, "message": [r.id for r in rows]}
     for kind, ids in gone.items():
@@ -202,26 +203,32 @@ def _fresh(tx: Connection, kind: Kind, last: int, limit: int) -> list[int]:
 def _settled(tx: Connection, kind: Kind, last: int) -> int:
     """Up to which id nobody can be writing any more: ids are given in order, but committed in any.
 
-    The highest id is marked together with the newest transaction; once all transactions up to that one have
-    ended, no lower id can appear. (An id is drawn a moment before its transaction is numbered: hence the wait.)
+    Whoever draws an id has locked the table for writing before. So once those are done that held such a lock
+    when the highest id was seen, no lower one can appear. On a busy table that is a moment later: the id is
+    kept as a mark, with the time.
     """
     state = cursors(tx)
-    mark, by, at = (state.get(f"{kind}:{name}", 0) for name in ("mark", "by", "at"))
-    oldest, now = tx.execute(
-        sql(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
-            " (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-        )
-    ).one()
-    if mark > last:
-        return mark if oldest > by and now - at >= SETTLED_S * 1000 else last
+    mark, at = (state.get(f"{kind}:{name}", 0) for name in ("mark", "at"))
     table = _SOURCES[kind]
-    highest = tx.execute(select(table.c.id).order_by(table.c.id.desc()).limit(1)).scalar()
-    if highest and highest > last:
-        newest = tx.execute(sql("SELECT pg_current_xact_id()::text::bigint")).scalar_one()
-        for name, value in (("mark", highest), ("by", newest), ("at", now)):
-            _set(tx, f"{kind}:{name}", value)
-    return last
+    if mark <= last:
+        highest = tx.execute(select(table.c.id).order_by(table.c.id.desc()).limit(1)).scalar()
+        if not highest or highest <= last:
+            return last
+        now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        mark, at = highest, tx.execute(sql(now)).scalar_one()
+        _set(tx, f"{kind}:mark", mark)
+        _set(tx, f"{kind}:at", at)
+    writing = tx.execute(
+        sql(
+            "SELECT 1 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+            " WHERE l.relation = CAST(:table AS regclass) AND l.mode = 'RowExclusiveLock'"
+            " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND l.pid <> pg_backend_pid() AND coalesce(extract(epoch FROM a.xact_start) * 1000000, 0) <= :at"
+            " LIMIT 1"
+        ),
+        {"table": table.name, "at": at},
+    ).first()
+    return mark if writing is None else last
 
 
 def _due(tx: Connection, limit: int) -> int:
@@ -236,7 +243,10 @@ def _due(tx: Connection, limit: int) -> int:
             for some in _slices(ids):
                 tx.execute(sql(f"DELETE FROM search_phone WHERE contact_id IN ({_listed(some)})"))
         read = cursors(tx).get(kind, 0)
-        if known := [number for number in ids if number <= read]:  # what is new is read as such
+        known = [number for number in ids if number <= read]  # what is new is read as such
+        if known and kind == "contact":
+            _index_contacts(tx, known, _held(tx, known))
+        elif known:
             _INDEXERS[kind](tx, known)
         tx.execute(
             sql("DELETE FROM search_due WHERE kind = :kind AND id = :id"),
@@ -245,9 +255,9 @@ def _due(tx: Connection, limit: int) -> int:
     return len(rows)
 
 
-def _index_contacts(tx: Connection, ids: Sequence[int]) -> None:
+def _index_contacts(tx: Connection, ids: Sequence[int], held: dict[int, set[int]] | None = None) -> None:
     found = names_of(tx, lambda column: column.in_(ids))
-    _replace_names(tx, {number: found.get(number, set()) for number in ids})
+    _write_names(tx, {number: found.get(number, set()) for number in ids}, held)
     identity = schema.identity
     phones = tx.execute(
         select(identity.c.contact_id, identity.c.user_id).where(
@@ -261,17 +271,26 @@ def _index_contacts(tx: Connection, ids: Sequence[int]) -> None:
     ]
     if rows:
         tx.execute(
-            sql("INSERT INTO search_phone (tail, contact_id) VALUES (:tail, :id) ON CONFLICT DO NOTHING"), rows
+            sql("INSERT INTO search_phone (tail, contact_id) VALUES (:tail, :id) ON CONFLICT DO NOTHING"),
+            rows,
         )
 
 
-def _replace_names(tx: Connection, wanted: dict[int, set[str]]) -> None:
-    """Write who bears which names, and keep the counts of names and words."""
+def _held(tx: Connection, contact_ids: Sequence[int]) -> dict[int, set[int]]:
+    """Which names these contacts bear in the index. It is ordered by name: this reads all of it (60 ms at a
+    million contacts), for which it is half the size."""
     held: dict[int, set[int]] = {}
-    for some in _slices(list(wanted)):
-        statement = f"SELECT contact_id, name_id FROM search_contact WHERE contact_id IN ({_listed(some)})"
-        for contact_id, name_id in tx.execute(sql_once(statement)):
-            held.setdefault(contact_id, set()).add(name_id)
+    statement = f"SELECT contact_id, name_id FROM search_contact WHERE contact_id IN ({_listed(contact_ids)})"
+    for contact_id, name_id in tx.execute(sql_once(statement)):
+        held.setdefault(contact_id, set()).add(name_id)
+    return held
+
+
+def _write_names(
+    tx: Connection, wanted: dict[int, set[str]], held: dict[int, set[int]] | None = None
+) -> None:
+    """Write who bears which names, instead of those `held`, and keep the counts of names and words."""
+    held = held or {}
     ids = _ensure(tx, "search_name", "key", {key for keys in wanted.values() for key in keys})
     counts: Counter[int] = Counter()
     gone: list[dict[str, int]] = []
@@ -302,10 +321,8 @@ def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) ->
     """The ids of these names or words; those that are new are added, with their tokens."""
     known: dict[str, int] = {}
     for some in _slices(sorted(keys)):
-        marks = {f"k{i}": key for i, key in enumerate(some)}
-        names = ", ".join(f":{mark}" for mark in marks)
-        statement = f"SELECT {column}, id FROM {table} WHERE {column} IN ({names})"
-        known |= {key: number for key, number in tx.execute(sql(statement), marks)}
+        statement = tables.listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
+        known |= dict(tx.execute(statement, {"keys": some}).all())
     fresh = sorted(keys - known.keys())
     if not fresh:
         return known
@@ -373,12 +390,12 @@ def _add_texts(tx: Connection, kind: Kind, texts: dict[int, str]) -> None:
     if not texts:
         return
     highest = tx.execute(sql("SELECT max(id) FROM search_text")).scalar() or 0
-    rows = [
-        {"id": highest + i, "kind": kind, "ref": ref, "text": said}
-        for i, (ref, said) in enumerate(texts.items(), 1)
-    ]
-    tx.execute(sql("INSERT INTO search_text (id, kind, ref, text) VALUES (:id, :kind, :ref, :text)"), rows)
-    tables.add(tx, "search_text", [(row["id"], tokens.of_text(row["text"])) for row in rows])  # type: ignore[misc]
+    rows = [(highest + i, ref, said) for i, (ref, said) in enumerate(texts.items(), 1)]
+    tx.execute(
+        sql("INSERT INTO search_text (id, kind, ref, text) VALUES (:id, :kind, :ref, :text)"),
+        [{"id": number, "kind": kind, "ref": ref, "text": said} for number, ref, said in rows],
+    )
+    tables.add(tx, "search_text", [(number, tokens.of_text(said)) for number, _, said in rows])
 
 
 def _forget_texts(tx: Connection, kind: Kind, refs: Sequence[int]) -> None:

@@ -44,6 +44,8 @@ def _of_character(character: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def readings(run: str) -> list[tuple[str, ...]]:
     """The ways to read a run of Chinese characters, a syllable each; the most likely first."""
+    if not run:
+        return []
     options = [_of_character(character) for character in run]
     if len(run) >= 2 and run[:2] in _COMPOUND:
         options[:2] = [(syllable,) for syllable in _COMPOUND[run[:2]]]
@@ -67,6 +69,14 @@ def initials(reading: tuple[str, ...]) -> str:
 
 def slurred(letters: str) -> str:
     """The letters without what many speakers do not tell apart (zh and z, -ng and -n, ü and u)."""
-    for said, heard in (("zh", "z"), ("ch", "c"), ("sh", "s"), ("ng", "n"), ("v", "u"), ("lyu", "lu"), ("nyu", "nu")):
+    for said, heard in (
+        ("zh", "z"),
+        ("ch", "c"),
+        ("sh", "s"),
+        ("ng", "n"),
+        ("v", "u"),
+        ("lyu", "lu"),
+        ("nyu", "nu"),
+    ):
         letters = letters.replace(said, heard)
     return letters

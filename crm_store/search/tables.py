@@ -1,11 +1,11 @@
 """The index's own tables. They are derived: a backup leaves them out, and they can be built anew at any time.
 
-    search_state    how far the index has come, by kind         search_due      what changed behind that
-    search_name     each distinct name once, with how many contacts bear it
-    search_contact  which contacts bear it                      search_phone    numbers from their end
-    search_word     each distinct word of names                 search_text     orders and articles as indexed
-    NAME_tokens     the tokens of names, words, messages and texts: FTS5 without content on SQLite (no
-                    positions, 1 to 2 bytes a token), a tsvector with GIN on PostgreSQL
+search_state    how far the index has come, by kind         search_due      what changed behind that
+search_name     each distinct name once, with how many contacts bear it
+search_contact  which contacts bear it                      search_phone    numbers from their end
+search_word     each distinct word of names                 search_text     orders and articles as indexed
+NAME_tokens     the tokens of names, words, messages and texts: FTS5 without content on SQLite (no
+                positions, 1 to 2 bytes a token), a tsvector with GIN on PostgreSQL
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 from crm_store.rows import is_postgresql
 
@@ -30,6 +30,12 @@ Query = tuple[Any, ...]  # ("token", t) ("prefix", t) ("all", (q, …)) ("any", 
 def sql(statement: str) -> TextClause:
     """A statement in words, compiled once."""
     return text(statement)
+
+
+@lru_cache(maxsize=64)
+def listing(statement: str) -> TextClause:
+    """A statement with `IN :keys`, a list of any length."""
+    return text(statement).bindparams(bindparam("keys", expanding=True))
 
 
 def token(word: Token) -> Query:

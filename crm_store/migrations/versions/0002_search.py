@@ -11,8 +11,7 @@ CREATE TABLE search_due (kind VARCHAR NOT NULL, id INTEGER NOT NULL, PRIMARY KEY
 CREATE TABLE search_name (id INTEGER PRIMARY KEY, key VARCHAR NOT NULL UNIQUE, n INTEGER NOT NULL);
 CREATE TABLE search_word (id INTEGER PRIMARY KEY, word VARCHAR NOT NULL UNIQUE, n INTEGER NOT NULL);
 CREATE TABLE search_contact (contact_id INTEGER NOT NULL, name_id INTEGER NOT NULL,
-    PRIMARY KEY (contact_id, name_id)) WITHOUT ROWID;
-CREATE INDEX ix_search_contact_name_id ON search_contact (name_id);
+    PRIMARY KEY (name_id, contact_id)) WITHOUT ROWID;
 CREATE TABLE search_phone (tail BIGINT NOT NULL, contact_id INTEGER NOT NULL,
     PRIMARY KEY (tail, contact_id)) WITHOUT ROWID;
 CREATE TABLE search_text (id INTEGER PRIMARY KEY, kind VARCHAR NOT NULL, ref INTEGER NOT NULL,

@@ -1,0 +1,188 @@
+"""Find customers by whatever somebody remembers of them: a number, an address, or roughly the name."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from math import log2
+
+from sqlalchemy import Connection
+
+from crm_store.search import indexing, names
+from crm_store.search.fold import name_key
+from crm_store.search.rank import LEAST, Asked
+from crm_store.search.tables import sql
+
+AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before a second bearer of it
+FAR = 15.0  # what fits so much less than the best is not shown beside it
+WORTH = 77.0
+READ = ("pinyin", "initials", "sound")
+_PUNCTUATION = str.maketrans("", "", " -–()./+·\u00a0")
+_SHORTEST_NUMBER = 4  # digits of a phone's end
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A contact, how well it fits (100 = exactly) and why: id, email, phone, handle, order, identity, exact,
+    prefix, words, part, pinyin, initials, sound or similar."""
+
+    contact_id: int
+    score: float
+    why: str
+
+
+def find_contacts(tx: Connection, text: str, limit: int = 8) -> list[Hit]:
+    """The contacts that fit, best first; those that fit exactly by a number or an address alone."""
+    text = unicodedata.normalize("NFKC", text[:300]).replace("\x00", "").strip()
+    text = text.encode("utf-8", "ignore").decode()
+    if not text or limit < 1:
+        return []
+    exact = _exact(tx, text) or _exact_behind(tx, text)
+    if exact:
+        return [Hit(contact_id, 100.0, why) for contact_id, why in list(exact.items())[:limit]]
+    asked = Asked(text)
+    return _by_name(tx, asked, limit) if asked else []
+
+
+def _exact(tx: Connection, text: str) -> dict[int, str]:
+    """Contacts by what is theirs alone. One statement: whatever the text cannot be is not asked for."""
+    bare = text.lstrip("#").strip()
+    if " " in text and not any(c.isdigit() for c in text):
+        return {}
+    lowered = text.lower()
+    asked = [
+        # (space, user_id) is the index: the few spaces there are are found by leaps
+        "SELECT 1 AS place, i.contact_id AS id, CASE WHEN i.space IN ('email', 'phone') THEN i.space"
+        " ELSE 'identity' END AS why FROM spaces s CROSS JOIN identity i WHERE i.space = s.space"
+        " AND i.user_id IN (:text, :lowered, :at, :plus)",
+        "SELECT 2, o.contact_id, 'order' FROM customer_order o"
+        " WHERE o.number IN (:bare, :upper, :lower, :hash)",
+    ]
+    digits = text.translate(_PUNCTUATION)
+    values: dict[str, object] = {
+        "text": text,
+        "lowered": lowered,
+        "at": "@" + lowered.lstrip("@"),
+        "plus": "+" + digits,
+        "bare": bare,
+        "upper": bare.upper(),
+        "lower": bare.lower(),
+        "hash": "#" + bare,
+    }
+    if text.startswith("@"):
+        asked.append(
+            "SELECT 3, c.contact_id, 'handle' FROM search_name n JOIN search_contact c ON c.name_id = n.id"
+            " WHERE n.key = :handle"
+        )
+        values["handle"] = name_key(text)
+    if digits.isdecimal() and digits.isascii() and len(digits) >= _SHORTEST_NUMBER:
+        national = digits.lstrip("0") if len(digits) > 6 else digits
+        low = indexing.tail_of(national)
+        width = 10 ** max(0, indexing.TAIL_DIGITS - len(national))
+        asked.append(
+            # CROSS: SQLite would read all phones first
+            "SELECT 4, p.contact_id, 'phone' FROM search_phone p CROSS JOIN identity i WHERE p.tail >= :tail"
+            " AND p.tail < :tail_end AND i.contact_id = p.contact_id AND i.space = 'phone' AND i.user_id LIKE :end"
+        )
+        values |= {"tail": low, "tail_end": low + width, "end": "%" + national}
+    if bare.isdecimal() and bare.isascii() and len(bare) < 10:
+        asked.append("SELECT 5, id, 'id' FROM contact WHERE id = :id")
+        values["id"] = int(bare)
+    statement = (
+        "WITH RECURSIVE spaces(space) AS (SELECT min(space) FROM identity UNION ALL"
+        " SELECT (SELECT min(space) FROM identity WHERE space > spaces.space) FROM spaces"
+        " WHERE spaces.space IS NOT NULL) " + " UNION ALL ".join(asked) + " LIMIT 200"
+    )
+    rows = sorted(tx.execute(sql(statement), values).all())
+    if not rows:
+        return {}
+    best = rows[0][0]
+    if best >= 4:  # few digits: somebody's id, and the end of phones
+        return {contact_id: why for _, contact_id, why in (rows if len(digits) > 6 else reversed(rows))}
+    return {contact_id: why for place, contact_id, why in rows if place == best}
+
+
+def _exact_behind(tx: Connection, text: str) -> dict[int, str]:
+    """The same for handles and the ends of phones of contacts that the index has not read yet."""
+    digits = text.translate(_PUNCTUATION)
+    national = digits.lstrip("0") if len(digits) > 6 else digits
+    if not text.startswith("@") and not (digits.isdecimal() and len(national) >= _SHORTEST_NUMBER):
+        return {}
+    rows = tx.execute(
+        sql(
+            "SELECT contact_id, space FROM identity WHERE (contact_id > :last OR contact_id IN"
+            " (SELECT id FROM search_due WHERE kind = 'contact')) AND ((space = 'phone' AND user_id LIKE :end)"
+            " OR lower(handle) = :handle) ORDER BY contact_id LIMIT 200"
+        ),
+        {
+            "last": indexing.cursors(tx).get("contact", 0),
+            "end": f"%{national}" if digits.isdecimal() else "-",
+            "handle": text.lstrip("@").lower() if text.startswith("@") else "-",
+        },
+    )
+    return {contact_id: "phone" if space == "phone" else "handle" for contact_id, space in rows}
+
+
+def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
+    found = names.candidates(tx, asked, limit)
+    ordered = sorted(
+        ((score + min(0.9, 0.1 * log2(1 + n)), score, number, why)
+         for number, (_, n, score, why) in found.names.items() if score >= LEAST),
+        key=lambda row: (-row[0], row[2]),
+    )[: 3 * limit]  # fmt: skip
+    bearers = _bearers(tx, [number for _, _, number, _ in ordered], limit)
+    behind = {contact_id: (score, why) for contact_id, score, why in names.behind(tx, asked)}
+    hits: dict[int, Hit] = {}
+    second: dict[int, Hit] = {}
+    for rank, score, number, why in ordered:
+        for place, contact_id in enumerate(bearers.get(number, ())):
+            if contact_id in behind:
+                continue
+            alone = score == 100.0 or place == 0
+            (hits if alone else second).setdefault(contact_id, Hit(contact_id, rank, why))
+    for contact_id, (score, why) in behind.items():
+        if score >= LEAST:
+            hits[contact_id] = Hit(contact_id, score, why)
+    first = sorted(hits.values(), key=_order)
+    if not first:
+        return []
+    near = [hit for hit in first if hit.score >= first[0].score - AMBIGUOUS]
+    chosen = {hit.contact_id for hit in near}
+    rest = [hit for hit in sorted([*first, *second.values()], key=_order) if hit.contact_id not in chosen]
+    best = sorted([*near[:limit], *rest[: max(0, limit - len(near))]], key=_order)
+    if best[0].score >= 90 and best[0].why not in READ:
+        best = [hit for hit in best if hit.score >= best[0].score - FAR]
+    return [Hit(h.contact_id, round(min(h.score, 100.0), 1), h.why) for h in _both_kinds(best, first, limit)]
+
+
+def _both_kinds(best: list[Hit], first: list[Hit], limit: int) -> list[Hit]:
+    """What was typed may be letters of a name, or how another is read: when the best are all of one kind, the
+    best two of the other are shown as the fourth and fifth. Not when it is somebody's whole name."""
+    if best[0].score >= 100 or len(best) < 3:
+        return best
+    read = [hit.why in READ for hit in best[:5]]
+    if any(read) and not all(read):
+        return best
+    others = [hit for hit in first if (hit.why in READ) != read[0] and hit.score >= WORTH][:2]
+    kept = [hit for hit in best if hit not in others]
+    return [*kept[:3], *others, *kept[3:]][:limit]
+
+
+def _order(hit: Hit) -> tuple[float, int]:
+    return -hit.score, hit.contact_id
+
+
+def _bearers(tx: Connection, name_ids: list[int], limit: int) -> dict[int, list[int]]:
+    """Some contacts of each name."""
+    if not name_ids:
+        return {}
+    part = (
+        "SELECT * FROM (SELECT {n} AS name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k})"
+    )
+    statement = " UNION ALL ".join(
+        part.format(n=int(number), k=int(limit)) + f" t{i}" for i, number in enumerate(name_ids)
+    )
+    found: dict[int, list[int]] = {}
+    for name_id, contact_id in tx.execute(indexing.sql_once(statement)):
+        found.setdefault(name_id, []).append(contact_id)
+    return found

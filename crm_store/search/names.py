@@ -1,0 +1,268 @@
+"""Candidates by name: the narrowest question first, wider ones only while too few fit.
+
+Words are looked up in the index of distinct words (a misspelt one by what it shares with the right one), so
+that the names are only ever asked for by whole words, readings and characters, of which few fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from crm_store.search import indexing, pinyin, tables, tokens
+from crm_store.search.rank import Asked, likeness
+from crm_store.search.tables import Query, all_of, any_of, prefix, sql, token
+
+CANDIDATES = 300  # names that one question brings
+WORD_CANDIDATES = 1500  # words that share three letters with a misspelt one
+SPELLINGS = 12  # of one word that are tried
+TAIL = 1000  # contacts behind the index that are looked at one by one
+GOOD = 84.0  # with names that fit so well, wider questions are not asked
+
+
+class Found:
+    """Names by id, with their keys, how many bear them and how well they fit."""
+
+    def __init__(self, tx: Connection, asked: Asked, wanted: int) -> None:
+        self.tx = tx
+        self.asked = asked
+        self.wanted = wanted
+        self.names: dict[int, tuple[str, int, float, str]] = {}
+
+    def take(self, rows: Iterable[Any]) -> None:
+        for number, key, n in rows:
+            if number not in self.names:
+                self.names[number] = (key, n, *self.asked.fits(key))
+
+    def ask(self, query: Query, limit: int = CANDIDATES) -> int:
+        """Take the names that fit a question and return how many those were."""
+        statement = (
+            f"SELECT s.id, s.key, s.n FROM ({tables.matching(self.tx, 'search_name')} LIMIT :limit) f"
+            " JOIN search_name s ON s.id = f.id"
+        )
+        rows = self.tx.execute(
+            sql(statement), {"query": tables.rendered(self.tx, query), "limit": limit}
+        ).all()
+        self.take(rows)
+        return len(rows)
+
+    def enough(self, good: float = GOOD) -> bool:
+        return sum(score >= good for _, _, score, _ in self.names.values()) >= self.wanted
+
+    def best(self) -> float:
+        return max((score for _, _, score, _ in self.names.values()), default=0.0)
+
+
+def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
+    """The names that may be meant, scored."""
+    found = Found(tx, asked, wanted)
+    found.take(
+        tx.execute(
+            sql(
+                "SELECT id, key, n FROM search_name WHERE key = :key UNION ALL SELECT id, key, n FROM"
+                " (SELECT id, key, n FROM search_name WHERE key > :key AND key < :after ORDER BY key LIMIT 50) p"
+            ),
+            {"key": asked.key, "after": asked.key + "\U0010fffd"},
+        )
+    )
+    if asked.run:
+        _by_characters(found)
+    elif asked.words:
+        _by_letters(found)
+    return found
+
+
+def _by_characters(found: Found) -> None:
+    asked, run = found.asked, found.asked.run
+    words = [token("w" + word) for word in asked.words]
+    if words:
+        found.ask(all_of([*words, *map(token, tokens.pairs(run) or [run])]))
+    together = tokens.pairs(run) or [run]
+    if found.ask(all_of(map(token, together))) and found.enough():
+        return
+    if asked.readings:
+        whole = any_of(token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
+        found.ask(whole)
+        if found.enough():
+            return
+        found.ask(any_of(token("q" + heard) for heard in asked.heard))
+    if len(run) > 1 and not found.enough():
+        found.ask(all_of(map(token, run)))
+        if len(run) in (2, 3):
+            for pattern in tokens.gapped(run):
+                _most_borne(found, token(pattern))
+            if len(run) == 3:  # one character too many
+                found.ask(any_of([token(part) for part in tokens.pairs(run)]), 100)
+        elif found.best() < GOOD:
+            found.ask(any_of(all_of(map(token, some)) for some in _all_but_one(run[:8])))
+    if found.best() < GOOD and len(run) > 2:  # "张三先生", "王伟经理"
+        for length in (3, 2):
+            found.take(
+                found.tx.execute(
+                    sql("SELECT id, key, n FROM search_name WHERE key = :key"), {"key": run[:length]}
+                )
+            )
+
+
+def _most_borne(found: Found, query: Query) -> None:
+    """Of thousands that fit equally well those that most people bear."""
+    statement = (
+        f"SELECT s.id, s.key, s.n FROM ({tables.matching(found.tx, 'search_name')} LIMIT 5000) f"
+        " JOIN search_name s ON s.id = f.id ORDER BY s.n DESC LIMIT 60"
+    )
+    found.take(found.tx.execute(sql(statement), {"query": tables.rendered(found.tx, query)}))
+
+
+def _all_but_one(run: str) -> list[str]:
+    return [run[:i] + run[i + 1 :] for i in range(len(run))]
+
+
+def _by_letters(found: Found) -> None:
+    asked = found.asked
+    if found.enough(99.5):
+        return
+    known = _known(found.tx, [*asked.words, *_splits(asked)])
+    if all(word in known for word in asked.words):
+        found.ask(all_of(token("w" + word) for word in asked.words))
+    if asked.letters and len(asked.words) < 4:
+        _as_pinyin(found)
+    if found.best() > 96 and len(asked.words) > 1:
+        return
+    _beginnings(found, known)
+    if found.enough() or found.best() > 94:
+        return
+    _misspelt(found, known)
+
+
+def _as_pinyin(found: Found) -> None:
+    asked = found.asked
+    full = any_of(token("p" + letters) for letters in asked.letters)
+    if found.ask(full) >= found.wanted:
+        return
+    longest = max(map(len, asked.letters))
+    if longest <= tokens.INITIALS_LIMIT:
+        _most_borne(found, any_of(token("i" + letters) for letters in asked.letters))
+    if longest > 3:
+        found.ask(any_of(token("q" + letters) for letters in asked.slurred))
+        found.ask(any_of(prefix("p" + letters) for letters in asked.letters[:2]), 100)
+    if longest in (2, 3) and not found.enough(70):
+        found.ask(prefix("i" + asked.letters[0]), 100)
+
+
+def _known(tx: Connection, words: Sequence[str]) -> dict[str, int]:
+    """Which of the words there are, and in how many names."""
+    if not words:
+        return {}
+    rows = tx.execute(
+        tables.listing("SELECT word, n FROM search_word WHERE word IN :keys"), {"keys": list(set(words))}
+    )
+    return dict(rows.all())
+
+
+def _splits(asked: Asked) -> list[str]:
+    """The two words that one may be which was typed without the space between."""
+    if len(asked.words) != 1 or not 6 <= len(asked.words[0]) <= 24:
+        return []
+    word = asked.words[0]
+    return [part for i in range(2, len(word) - 1) for part in (word[:i], word[i:])]
+
+
+def _beginnings(found: Found, known: dict[str, int]) -> None:
+    """Words that were not typed to their end: "joh smi"."""
+    tx, choices = found.tx, []
+    for word in found.asked.words:
+        longer = [
+            row.word
+            for row in tx.execute(
+                sql(
+                    "SELECT word FROM (SELECT word, n FROM search_word WHERE word >= :word AND word < :after"
+                    " ORDER BY word LIMIT 2000) w ORDER BY n DESC LIMIT 40"
+                ),
+                {"word": word, "after": word + "\U0010fffd"},
+            )
+        ]
+        if not longer:
+            return
+        choices.append(any_of(token("w" + other) for other in longer))
+    found.ask(all_of(choices), 100)
+
+
+def _misspelt(found: Found, known: dict[str, int]) -> None:
+    asked = found.asked
+    spellings = {word: _spellings(found.tx, word) for word in asked.words}
+    _combined(found, [spellings[word] for word in asked.words])
+    words = asked.words
+    if found.best() < GOOD:
+        for i in range(len(words) - 1):  # a space too many
+            joined = [*words[:i], words[i] + words[i + 1], *words[i + 2 :]]
+            _combined(found, [spellings.get(word) or _spellings(found.tx, word) for word in joined])
+    if len(words) == 1:  # a space too few
+        word = words[0]
+        parts = [(word[:i], word[i:]) for i in range(2, len(word) - 1)]
+        whole = [(a, b) for a, b in parts if a in known and b in known]
+        half = [(a, b) for a, b in parts if len(a) > 2 and len(b) > 2 and (a in known) != (b in known)]
+        for a, b in whole:
+            found.ask(all_of([token("w" + a), token("w" + b)]), 50)
+        if found.best() < GOOD:
+            half.sort(key=lambda pair: -max(len(part) for part in pair if part in known))
+            for pair in half[:4]:
+                _combined(found, [[part] if part in known else _spellings(found.tx, part) for part in pair])
+    elif found.best() < 75:  # a word that is not in the name
+        for word in words:
+            if len(word) > 2:
+                for spelling in spellings[word][:2]:
+                    found.ask(token("w" + spelling), 100)
+
+
+def _combined(found: Found, choices: Sequence[Sequence[str]]) -> None:
+    """Names that have one of the spellings of each word; the likeliest spellings first, they are few."""
+    if not all(choices):
+        return
+    for width in (2, SPELLINGS):
+        if found.ask(all_of(any_of(token("w" + word) for word in some[:width]) for some in choices)) and (
+            found.enough(90.0)
+        ):
+            return
+
+
+def _spellings(tx: Connection, word: str) -> list[str]:
+    """The words there are that this one may be meant for, the likeliest first."""
+    rows = _like(tx, any_of(token("d" + shorter) for shorter in tokens.shortened(word)), 200)
+    close = {other: n for other, n in rows if likeness(word, other) > 0.6}
+    threes = sorted(tokens.threes(word))
+    if threes and len(word) > 4 and (len(close) < 4 or len(word) > 6):
+        rows = _like(tx, any_of(token("t" + three) for three in threes), WORD_CANDIDATES)
+        close |= {other: n for other, n in rows if likeness(word, other) > 0.6}
+    ordered = sorted(close, key=lambda other: (-round(likeness(word, other), 2), -close[other]))
+    return ordered[:SPELLINGS]
+
+
+def _like(tx: Connection, query: Query, limit: int) -> list[tuple[str, int]]:
+    statement = (
+        f"SELECT s.word, s.n FROM ({tables.matching(tx, 'search_word')} LIMIT :limit) f"
+        " JOIN search_word s ON s.id = f.id"
+    )
+    rows = tx.execute(sql(statement), {"query": tables.rendered(tx, query), "limit": limit})
+    return [(word, n) for word, n in rows]
+
+
+def behind(tx: Connection, asked: Asked) -> list[tuple[int, float, str]]:
+    """Contacts that the index has not read yet, scored one by one: (contact, score, why)."""
+    last = indexing.cursors(tx).get("contact", 0)
+    ids = list(
+        tx.execute(
+            sql(
+                "SELECT id FROM (SELECT id FROM contact WHERE id > :last ORDER BY id DESC LIMIT :limit) n"
+                " UNION SELECT id FROM search_due WHERE kind = 'contact'"
+            ),
+            {"last": last, "limit": TAIL},
+        ).scalars()
+    )
+    found = []
+    if ids:
+        for number, keys in indexing.names_of(tx, lambda column: column.in_(ids)).items():
+            score, why = max((asked.fits(key) for key in keys), default=(0.0, ""))
+            found.append((number, score, why))
+    return found
