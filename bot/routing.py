@@ -10,7 +10,7 @@ from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import actions, bounce, card, desk, opening, unfurl
+from bot.service import actions, bounce, card, desk, forwards, opening, unfurl
 from channels import rich
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Reply, Text
@@ -113,7 +113,8 @@ def _customer(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
             if inbound.kind is Kind.START:
                 actions.started(turn, inbound)
             else:
-                desk.message(turn, inbound, decision)
+                take_in = forwards.take if "forwarded_by" in inbound.values else desk.message
+                take_in(turn, inbound, decision)
         case Kind.ACTION:
             actions.by_customer(turn, inbound)
         case Kind.EDIT | Kind.DELETE | Kind.REACTION:

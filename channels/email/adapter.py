@@ -45,7 +45,13 @@ class EmailChannel(Quiet):
         self.name = setup.name
         self.caps = Capabilities(files_out=True, safe_repeat=True, subject_threads=True, rating_link=True)
         checked = self.settings.authentication != "none"
-        self.decoder = Decoder(setup.name, self.settings.ours, setup.secret, senders_checked=checked)
+        self.decoder = Decoder(
+            setup.name,
+            self.settings.ours,
+            setup.secret,
+            senders_checked=checked,
+            staff=tuple(a.lower() for a in self.settings.staff_addresses),
+        )
         self._setup = setup
         self._sender = Sender(self.settings.address, setup.desk_name, setup.secret, self.settings.ours)
         self._resolver = resolver

@@ -48,6 +48,7 @@ class Decoder:
     ours: tuple[str, ...]  # lower-cased
     secret: bytes = field(repr=False)
     senders_checked: bool = True  # False: the operator vouches for whatever comes in
+    staff: tuple[str, ...] = ()  # lower-cased: what they forward is the original sender's
 
     def __call__(self, raw: Raw) -> Sequence[Inbound]:
         transit, content = unpack(raw.body)
@@ -114,7 +115,7 @@ class Decoder:
                 "action": mail.bounce.action,
             }
             reply = " ".join(filter(None, (mail.bounce.recipient, mail.bounce.status, mail.bounce.action)))
-        return Inbound(
+        whole = Inbound(
             address=Address(self.channel, sender.user_id),
             event_id=mail.message_id or f"{hash_of(raw.event_id)}@missing",
             dedupe=raw.event_id,
@@ -141,6 +142,31 @@ class Decoder:
             may_acknowledge=(verified or not checked)
             and kind is Kind.MESSAGE
             and not _UNANSWERED.search(sender.user_id.partition("@")[0]),
+        )
+        by_staff = sender.user_id in self.staff and (verified or not checked) and kind is Kind.MESSAGE
+        return self._passed_on(whole, mail) if by_staff else whole
+
+    def _passed_on(self, whole: Inbound, mail: Mail) -> Inbound:
+        """A forward by a colleague is the mail of who wrote it first; of whom we know only what it says."""
+        from channels.email import forward
+
+        found = forward.find(mail)
+        if found is None or self._is_ours(found.address):
+            return whole
+        first = _author(Mailbox(found.name, found.address))
+        refs = (f"ref:{_bare(found.message_id)}",) if found.message_id else ()
+        return replace(
+            whole,
+            address=Address(self.channel, first.user_id),
+            author=first,
+            text=found.text.replace("\x00", ""),
+            subject=_clean(found.subject, 500),
+            thread_hints=(*refs, *(h for h in whole.thread_hints if h.startswith("ref:"))),
+            participants=(),
+            private=True,
+            values={"forwarded_by": whole.author.user_id, "note": found.note.replace("\x00", "")},
+            warnings=("forwarded",),
+            may_acknowledge=False,
         )
 
     def _sender(self, mail: Mail, transit: Transit, raw: Raw) -> tuple[Author, bool]:

@@ -21,6 +21,7 @@ class Settings(ChannelSettings):
 
     address: str  # customers write here; replies come from here
     aliases: tuple[str, ...] = ()  # further addresses that are ours
+    staff_addresses: tuple[str, ...] = ()  # a mail these people forward is its first sender's
     hostname: str = ""  # what we call ourselves in SMTP; "" is the machine's name
     # in: as an SMTP or LMTP server ("host:port", LMTP also "unix:/path")
     smtp_listen: str = ""
@@ -56,7 +57,7 @@ class Settings(ChannelSettings):
     dns_servers: tuple[str, ...] = ()  # "ip" or "ip:port"; () is the system's
     relays: tuple[str, ...] = RELAYS  # our own mail servers in front: SPF says nothing about them
 
-    @field_validator("address", "aliases")
+    @field_validator("address", "aliases", "staff_addresses")
     @classmethod
     def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for address in (value,) if isinstance(value, str) else value:
