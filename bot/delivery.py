@@ -299,7 +299,7 @@ class Delivery:
                 turn = Turn(tx, self._office, now)
                 relay.delivered(turn, row, sent.event_id, sent.address.thread_id, sent.event_ids)
                 caps = self._office.can(row.channel)
-                if row.maybe_sent and row.purpose == "reply" and not caps.safe_repeat:
+                if row.maybe_sent and row.op == Op.SEND and not caps.safe_repeat:
                     _say_repeated(turn, row)
 
         await self._record(write)
@@ -381,7 +381,10 @@ class Delivery:
 def _say_repeated(turn: Turn, row: Leaving) -> None:
     ticket = tickets.get(turn.tx, row.ticket_id) if row.ticket_id else None
     conversation = conversations.get(turn.tx, row.conversation_id) if row.conversation_id else None
-    if ticket is not None and conversation is not None:
+    if ticket is not None and row.purpose in ("post", "card"):
+        text = say("thread.repeated_here", turn.office.staff_language)
+        posting.to_thread(turn, ticket, row.channel, row.room_id, Reply.of(Text(text, small=True)))
+    elif ticket is not None and conversation is not None and row.purpose == "reply":
         who = card.recipients(turn, conversation)
         text = say("thread.repeated", turn.office.staff_language, recipients=who)
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))

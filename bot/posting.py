@@ -163,6 +163,13 @@ def to_threads(
             _to_staff_room(turn, ticket, thread, reply, Op.SEND, "post", {})
 
 
+def to_thread(turn: Turn, ticket: Any, channel: str, room_id: str, reply: Reply) -> None:
+    """Post into the ticket's thread in one staff room only."""
+    thread = tickets.thread_of(turn.tx, ticket.id, channel, room_id)
+    if thread is not None:
+        _to_staff_room(turn, ticket, thread, reply, Op.SEND, "post", {})
+
+
 def card(turn: Turn, ticket: Any, reply: Reply) -> None:
     """Open the ticket's thread on every staff side, or bring the cards that are there up to date."""
     from bot.service import placing

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bot import posting
 from bot.access import Member
+from bot.i18n import say
 from bot.office import Turn
-from bot.service import forms
+from bot.service import forms, unfurl
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Heading, Reply
 from crm_store import tickets
@@ -23,24 +24,28 @@ def take(turn: Turn, inbound: Inbound, member: Member, what: str) -> None:
     if what == "search":
         forms.open_form(turn, inbound, member, forms.search(lang))
     elif what == "found":
-        posting.answer(turn, inbound.address, _found(turn, inbound, member))
-    elif is_home(inbound):
-        refresh(turn, inbound, member)
+        private_to = "" if inbound.private else inbound.author.user_id
+        posting.answer(turn, inbound.address, _found(turn, inbound, member), private_to=private_to)
+    else:
+        _show(turn, inbound, member)
 
 
 def refresh(turn: Turn, inbound: Inbound, member: Member) -> None:
     """Bring the page up to date after something was done on it."""
+    if is_home(inbound):
+        _show(turn, inbound, member)
+
+
+def _show(turn: Turn, inbound: Inbound, member: Member) -> None:
     from bot import commands
 
-    if is_home(inbound):
-        done = commands.perform(turn, member, "/home", inbound=inbound)
-        posting.answer(turn, inbound.address, done.reply)
+    done = commands.perform(turn, member, "/home", inbound=inbound)
+    private_to = "" if inbound.private else inbound.author.user_id
+    posting.answer(turn, inbound.address, done.reply, private_to=private_to)
 
 
 def _found(turn: Turn, inbound: Inbound, member: Member) -> Reply:
     from bot import commands
-    from bot.i18n import say
-    from bot.service import unfurl
 
     lang, text = turn.language_of(member), " ".join(inbound.values.get("text", "").split())[:200]
     back = Buttons((Button(say("home.back", lang), action="home"), _search(lang)))
@@ -54,6 +59,4 @@ def _found(turn: Turn, inbound: Inbound, member: Member) -> Reply:
 
 
 def _search(lang: str) -> Button:
-    from bot.i18n import say
-
     return Button(say("home.search", lang), action="home:search")

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from channels.settings import ChannelSettings, Verb
 
+REACTIONS: Mapping[str, Verb] = {"eyes": "take", "white_check_mark": "close", "ticket": "open"}
+
 
 class Settings(ChannelSettings):
     """With `app_token` events come by Socket Mode, without it by HTTP signed with `signing_secret`."""
@@ -19,9 +21,7 @@ class Settings(ChannelSettings):
     signing_secret: str = ""
     api_base: str = "https://slack.com/api/"
     posts_per_s: float = Field(default=1.0, gt=0)  # to one room; Slack allows about one, with short bursts
-    reactions: Mapping[str, Verb] = Field(
-        default_factory=lambda: {"eyes": "take", "white_check_mark": "close", "ticket": "open"}
-    )
+    reactions: Mapping[str, Verb] = Field(default_factory=lambda: REACTIONS)
     call_timeout_s: float = Field(default=20.0, gt=0, le=300)  # how long one call may take
 
     @field_validator("bot_token", "app_token", "signing_secret", mode="after")

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from channels.settings import ChannelSettings, Verb
 
+REACTIONS: Mapping[str, Verb] = {"👀": "take"}
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")  # setWebhook.secret_token
 
 
@@ -26,7 +27,7 @@ class Settings(ChannelSettings):
     request_timeout_s: float = Field(default=20.0, gt=0, le=300)
     messages_per_s: float = Field(default=28.0, gt=0, le=1000)  # over all chats; Telegram allows about 30
     group_per_minute: int = Field(default=20, ge=1, le=1000)  # to one group; Telegram allows about 20
-    reactions: Mapping[str, Verb] = Field(default_factory=lambda: {"👀": "take"})
+    reactions: Mapping[str, Verb] = Field(default_factory=lambda: REACTIONS)
     group_messages: Literal["addressed", "all"] = "addressed"  # groups: only what names or answers the bot
 
     @field_validator("token")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field, field_validator
 
-from channels.settings import ChannelSettings
+from channels.settings import ChannelSettings, Route
 
 RESERVED = {"ws", "say", "poll", "file", "static", "mail", "out", "theme"}
 
@@ -33,6 +33,13 @@ class Settings(ChannelSettings):
     def _free(cls, value: str) -> str:
         if value in RESERVED:
             raise ValueError(f'"{value}" is a path of the chat itself')
+        return value
+
+    @field_validator("routes")
+    @classmethod
+    def _one_room(cls, value: tuple[Route, ...]) -> tuple[Route, ...]:
+        if value:
+            raise ValueError("the staff's page has one room; routes are for Slack and Telegram")
         return value
 
     @field_validator("allowed_origins")

@@ -31,7 +31,7 @@ SLACK_CUSTOMER, SLACK_AGENT = "U0CUSTOMER", "U0AGENT"
 COMPLAINT = "My parcel arrived broken and nobody answers. This is the third time I write!"
 REPLIES = ("first answer", "second answer", "third answer")
 FOLLOW_UPS = ("one more thing", "and another thing", "a last thing")
-REPEATED = "sent a second time"
+REPEATED, DOUBLED = "sent a second time", "may stand here twice"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ async def enrol(world: World, space: str, user_id: str, name: str = "Tom") -> No
 async def wait(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
     try:
         async with asyncio.timeout(timeout_s):
-            while not (found := condition()):  # noqa: ASYNC110 (any state of the far side)
+            while not (found := condition()):
                 await asyncio.sleep(0.02)
             return found
     except TimeoutError:
@@ -209,6 +209,7 @@ async def test_trouble_between_a_customer_on_slack_and_agents_in_telegram(tmp_pa
         thread = tg.texts(FORUM, card.thread_id)
         repeats = in_order(thread, FOLLOW_UPS)
         assert not repeats or trouble.unsure
+        assert not repeats or DOUBLED in "\n".join(thread), "a repeat is not marked as such"
         for number in written:
             assert tg.reactions[FORUM, number] == ["👌"]
         assert not tg.violations

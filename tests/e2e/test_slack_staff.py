@@ -387,3 +387,24 @@ async def test_what_telegram_cannot_ask_in_a_form_it_asks_with_buttons(tmp_path:
         else:
             words = {"Snooze": "Snoozed until", "Edit": "urgent"}[label]
             await wait(lambda: words in card.text, "the card says so")
+
+
+async def test_in_telegram_the_eyes_take_a_card_and_home_is_a_command(tmp_path: Path) -> None:
+    from tests.world import FORUM
+
+    async with running(tmp_path, telegram=True, web=False, telegram_staff=True) as world:
+        tg = world.telegram
+        assert tg is not None
+        await enrol(world, "telegram", "5001")
+        tg.user_says(CUSTOMER, COMPLAINT, name="Li Wei")
+        card = (await wait(lambda: tg.sent(FORUM), "a card"))[0]
+        await world.until(lambda d: d["outbox"]["pending"] == 0)
+        tg.reacts(5001, card, "👀")
+        await world.until(lambda d: d["tickets"][0]["assignee"] == "Tom")
+        tg.user_says(5001, "/home")
+        await wait(lambda: any("My queue (1)" in t for t in tg.texts(5001)), "the queue")
+        page = next(m for m in tg.sent(5001) if "My queue" in m.text)
+        tg.press(5001, page, "Search")
+        asked = await wait(lambda: next((m for m in tg.sent(5001) if "#number" in m.text), None), "what for")
+        tg.user_says(5001, "#1", reply_to=asked)
+        await wait(lambda: any("#1 My parcel" in t for t in tg.texts(5001)[2:]), "what was found")
