@@ -331,27 +331,31 @@ async def test_a_lane_that_takes_long_keeps_its_lease(store: Store, clock: Clock
 
 
 async def test_two_processes_share_five_hundred_messages_in_order(tmp_path: Path, clock: Clock) -> None:
-    async with open_postgres(clock=clock) as first, Store(str_url(first), clock=clock) as second:
-        async with running(first, clock) as one, running(second, clock) as two:
-            two.number = 10_000
-            for number in range(25):
-                raws = [one.raw("safe", f"u{user:02}", f"m{number:02}") for user in range(20)]
-                doors = (one.doors["safe"], two.doors["safe"])
-                await asyncio.gather(*(doors[i % 2].accept(raw) for i, raw in enumerate(raws)))
-            await asyncio.gather(one.rest(), two.rest())
-            await one.until(lambda: _is_idle(one), 60)
-            said: dict[str, list[str]] = defaultdict(list)
-            dump = await one.dump()
-            for ticket in dump["tickets"]:
-                user = ticket["customer"]["identities"][0]["user_id"]
-                said[user] += [m["text"] for m in ticket["messages"] if m["kind"] == "in"]
-            assert said == {f"u{u:02}": [f"m{n:02}" for n in range(25)] for u in range(20)}
-            assert one.intake.processed > 0 < two.intake.processed
-            assert one.intake.processed + two.intake.processed == 500
-            keys = [m.key for line in (one, two) for m in (*line.safe.sent, *line.desk.sent)]
-            assert len(keys) == len(set(keys))
-            assert dump["inbox"] == {"pending": 0, "shelved": 0}
-            assert {k: dump["outbox"][k] for k in ("dead", "unknown")} == {"dead": 0, "unknown": 0}
+    async with (
+        open_postgres(clock=clock) as first,
+        Store(str_url(first), clock=clock) as second,
+        running(first, clock) as one,
+        running(second, clock) as two,
+    ):
+        two.number = 10_000
+        for number in range(25):
+            raws = [one.raw("safe", f"u{user:02}", f"m{number:02}") for user in range(20)]
+            doors = (one.doors["safe"], two.doors["safe"])
+            await asyncio.gather(*(doors[i % 2].accept(raw) for i, raw in enumerate(raws)))
+        await asyncio.gather(one.rest(), two.rest())
+        await one.until(lambda: _is_idle(one), 60)
+        said: dict[str, list[str]] = defaultdict(list)
+        dump = await one.dump()
+        for ticket in dump["tickets"]:
+            user = ticket["customer"]["identities"][0]["user_id"]
+            said[user] += [m["text"] for m in ticket["messages"] if m["kind"] == "in"]
+        assert said == {f"u{u:02}": [f"m{n:02}" for n in range(25)] for u in range(20)}
+        assert one.intake.processed > 0 < two.intake.processed
+        assert one.intake.processed + two.intake.processed == 500
+        keys = [m.key for line in (one, two) for m in (*line.safe.sent, *line.desk.sent)]
+        assert len(keys) == len(set(keys))
+        assert dump["inbox"] == {"pending": 0, "shelved": 0}
+        assert {k: dump["outbox"][k] for k in ("dead", "unknown")} == {"dead": 0, "unknown": 0}
 
 
 # --- after a crash ---------------------------------------------------------------------------------------
