@@ -195,9 +195,13 @@ def _lower(tx: Connection, kind: Kind, ids: Sequence[int]) -> None:
 def _fresh(tx: Connection, kind: Kind, last: int, limit: int) -> list[int]:
     table = _SOURCES[kind]
     query = select(table.c.id).where(table.c.id > last).order_by(table.c.id).limit(limit)
-    if is_postgresql(tx):
-        query = query.where(table.c.id <= _settled(tx, kind, last))
-    return list(tx.execute(query).scalars())
+    if not is_postgresql(tx):
+        return list(tx.execute(query).scalars())
+    settled = _settled(tx, kind, last)
+    ids = list(tx.execute(query.where(table.c.id <= settled)).scalars()) if settled > last else []
+    if not ids and settled > last:  # they were deleted
+        _set(tx, kind, settled)
+    return ids
 
 
 def _settled(tx: Connection, kind: Kind, last: int) -> int:

@@ -59,56 +59,56 @@ async def people(request: pytest.FixtureRequest, store: Store) -> Store:
     return store
 
 
-@pytest.mark.parametrize(
-    ("query", "name"),
-    [
-        ("张三", "张三"),
-        ("john smith", "John Smith"),
-        ("SMITH, John", "John Smith"),
-        ("ｊｏｈｎ　ｓｍｉｔｈ", "John Smith"),
-        ("jonh smtih", "John Smith"),
-        ("johnsmith", "John Smith"),
-        ("joh smi", "John Smith"),
-        ("Jo hn Smith", "John Smith"),
-        ("christofer robinsn", "Christopher Robinson"),
-        ("maryann obrien", "Mary-Ann O'Brien"),
-        ("maria muller", "Maria Müller"),
-        ("zoe dordevic", "Zoë Đorđević"),
-        ("lukasz", "Łukasz Kowalski"),
-        ("zhangsan", "张三"),
-        ("zhang san", "张三"),
-        ("zs", "张三"),
-        ("zhangsanfeng", "张三丰"),
-        ("Sanfeng Zhang", "张三丰"),
-        ("zsf", "张三丰"),
-        ("zhangsf", "张三丰"),
-        ("zangsan", "张三"),
-        ("zengshan", "曾单"),
-        ("ouyangxiu", "欧阳修"),
-        ("oyx", "欧阳修"),
-        ("章三", "张三"),
-        ("張三豐", "张三丰"),
-        ("陈大文", "陳大文"),
-        ("三丰", "张三丰"),
-        ("国强", "刘国强"),
-        ("强国刘", "刘国强"),
-        ("张山丰", "张三丰"),
-        ("刘国墙", "刘国强"),
-        ("张三丰先生", "张三丰"),
-        ("김민", "김민수"),
-        ("петров иван", "Иван Петров"),
-        ("ПЕТРОВ", "Иван Петров"),
-        ("山田太郎", "山田 太郎"),
-        ("李wei", "李Wei"),
-    ],
-)
-async def test_a_name_is_found_however_it_is_remembered(people: Store, query: str, name: str) -> None:
-    assert name in (await found(people, query))[:5]
+REMEMBERED = [
+    ("张三", "张三"),
+    ("john smith", "John Smith"),
+    ("SMITH, John", "John Smith"),
+    ("ｊｏｈｎ　ｓｍｉｔｈ", "John Smith"),
+    ("jonh smtih", "John Smith"),
+    ("johnsmith", "John Smith"),
+    ("joh smi", "John Smith"),
+    ("Jo hn Smith", "John Smith"),
+    ("christofer robinsn", "Christopher Robinson"),
+    ("maryann obrien", "Mary-Ann O'Brien"),
+    ("maria muller", "Maria Müller"),
+    ("zoe dordevic", "Zoë Đorđević"),
+    ("lukasz", "Łukasz Kowalski"),
+    ("zhangsan", "张三"),
+    ("zhang san", "张三"),
+    ("zs", "张三"),
+    ("zhangsanfeng", "张三丰"),
+    ("Sanfeng Zhang", "张三丰"),
+    ("zsf", "张三丰"),
+    ("zhangsf", "张三丰"),
+    ("zangsan", "张三"),
+    ("zengshan", "曾单"),
+    ("ouyangxiu", "欧阳修"),
+    ("oyx", "欧阳修"),
+    ("章三", "张三"),
+    ("張三豐", "张三丰"),
+    ("陈大文", "陳大文"),
+    ("三丰", "张三丰"),
+    ("国强", "刘国强"),
+    ("强国刘", "刘国强"),
+    ("张山丰", "张三丰"),
+    ("刘国墙", "刘国强"),
+    ("张三丰先生", "张三丰"),
+    ("김민", "김민수"),
+    ("петров иван", "Иван Петров"),
+    ("ПЕТРОВ", "Иван Петров"),
+    ("山田太郎", "山田 太郎"),
+    ("李wei", "李Wei"),
+]
 
 
-@pytest.mark.parametrize(("query", "first"), [("张三", "张三"), ("王伟", "王伟"), ("wei zhang", "Wei Zhang")])
-async def test_whose_whole_name_it_is_comes_first(people: Store, query: str, first: str) -> None:
-    assert (await found(people, query))[0] == first
+async def test_a_name_is_found_however_it_is_remembered(people: Store) -> None:
+    for query, name in REMEMBERED:
+        assert name in (await found(people, query))[:5], query
+
+
+async def test_whose_whole_name_it_is_comes_first(people: Store) -> None:
+    for query, first in [("张三", "张三"), ("王伟", "王伟"), ("wei zhang", "Wei Zhang")]:
+        assert (await found(people, query))[0] == first
 
 
 async def test_what_fits_nobody_finds_nobody(people: Store) -> None:
@@ -315,38 +315,36 @@ async def searched(store: Store, query: str) -> list[tuple[str, int]]:
     return [(one.kind, one.ref) for one in await store.read(full_text.search, asked, NOW)]
 
 
-@pytest.mark.parametrize(
-    ("query", "right"),
-    [
-        ("refund", [("out", 2), ("in", 1)]),
-        ("REFUND lamp", [("in", 1)]),
-        ('"two weeks"', [("out", 2)]),
-        ("two weeks", [("note", 5), ("out", 2)]),
-        ("退款", [("in", 3), ("article", 1)]),
-        ("申请退款", [("in", 3)]),
-        ("灯", [("in", 3), ("order", 1)]),
-        ("订单", [("in", 4)]),
-        ("蓝色台灯", [("order", 1)]),
-        ("sf1234", [("order", 1)]),
-        ("a-7", [("order", 1)]),
-        ("怎么退货", [("article", 1)]),
-        ("refund kind:out", [("out", 2)]),
-        ("refund from:anna", [("out", 2)]),
-        ("from:陈大文", [("in", 4), ("in", 3)]),
-        ("channel:telegram before:30d", [("in", 4)]),
-        ("channel:telegram after:30d", [("in", 3)]),
-        ("has:attachment", [("note", 5)]),
-        ("tag:vip refund", [("out", 2), ("in", 1)]),
-        ("tag:nobody refund", []),
-        ("退款 kind:文章", [("article", 1)]),
-        ("before:2026-09-01", [("in", 4)]),
-        ("nowhere", []),
-    ],
-)
-async def test_words_and_filters_find_what_was_written(
-    written: Store, query: str, right: list[tuple[str, int]]
-) -> None:
-    assert await searched(written, query) == right
+WRITTEN: list[tuple[str, list[tuple[str, int]]]] = [
+    ("refund", [("out", 2), ("in", 1)]),
+    ("REFUND lamp", [("in", 1)]),
+    ('"two weeks"', [("out", 2)]),
+    ("two weeks", [("note", 5), ("out", 2)]),
+    ("退款", [("in", 3), ("article", 1)]),
+    ("申请退款", [("in", 3)]),
+    ("灯", [("in", 3), ("order", 1)]),
+    ("订单", [("in", 4)]),
+    ("蓝色台灯", [("order", 1)]),
+    ("sf1234", [("order", 1)]),
+    ("a-7", [("order", 1)]),
+    ("怎么退货", [("article", 1)]),
+    ("refund kind:out", [("out", 2)]),
+    ("refund from:anna", [("out", 2)]),
+    ("from:陈大文", [("in", 4), ("in", 3)]),
+    ("channel:telegram before:30d", [("in", 4)]),
+    ("channel:telegram after:30d", [("in", 3)]),
+    ("has:attachment", [("note", 5)]),
+    ("tag:vip refund", [("out", 2), ("in", 1)]),
+    ("tag:nobody refund", []),
+    ("退款 kind:文章", [("article", 1)]),
+    ("before:2026-09-01", [("in", 4)]),
+    ("nowhere", []),
+]
+
+
+async def test_words_and_filters_find_what_was_written(written: Store) -> None:
+    for query, right in WRITTEN:
+        assert await searched(written, query) == right, query
 
 
 async def test_an_edited_message_is_found_by_its_new_words(written: Store) -> None:
