@@ -120,6 +120,7 @@ async def mail_desk(
         world = await stack.enter_async_context(running(directory, more=more, web=web, **how))
         channel: Any = world.service.channels["support"]
         channel._resolver = zone()
+        await wait(lambda: world.service.doors["support"].problem is None, "listening")
         staff = WebStaff(world)
         if web:
             await staff.open()
