@@ -103,6 +103,7 @@ class Service:
         for journal in journals:
             journal.office = self.office
         self.office.index = await self.store.read(decisions.load_index)
+        await asyncio.to_thread(decisions.warm, self.office)
         if self.store.dialect == "sqlite":
             await self.store.write(inbox.forget_leases)
             await self.store.write(outbox.forget_leases, self.clock())

@@ -32,6 +32,11 @@ def load_index(tx: Connection) -> ArticleIndex:
     return ArticleIndex.build(all_articles(tx))
 
 
+def warm(office: Office) -> None:
+    """Load what the first decision needs: 0.3 s, which the first message and all behind it would wait for."""
+    consider(office, "?")
+
+
 def decide_for(office: Office, inbound: Inbound) -> Decision | None:
     """The bot's decision about a customer's message, or None when there is nothing to decide on."""
     if office.index is None:
