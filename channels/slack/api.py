@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
 from collections import defaultdict
@@ -254,7 +255,7 @@ class Api:
         """Upload a file's bytes to the address Slack gave. No answer does no harm: nothing is shared yet."""
         try:
             async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-                async with self.session.post(url, data=content) as answer:
+                async with self.session.post(url, data=io.BytesIO(content)) as answer:  # read piece by piece
                     await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RetryLater(f"upload: {type(error).__name__}") from error

@@ -8,6 +8,7 @@ a message is sent twice; so requests are made here, and answers stay plain JSON.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Mapping
 from enum import Enum
@@ -65,7 +66,8 @@ class Api:
     ) -> Any:
         body = aiohttp.FormData(dict(params))
         for key, file in (files or {}).items():
-            body.add_field(key, file.data, filename=file.filename, content_type="application/octet-stream")
+            content = io.BytesIO(file.data)  # bytes are written in one piece, which holds up everybody else
+            body.add_field(key, content, filename=file.filename, content_type="application/octet-stream")
         total_s = timeout_s or self._timeout_s + sum(len(f.data) for f in (files or {}).values()) / 250_000
         try:
             async with asyncio.timeout(total_s):

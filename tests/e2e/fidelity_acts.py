@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import uuid
@@ -406,7 +407,7 @@ class WebActs(Acts):
         form = aiohttp.FormData(quote_fields=False)
         form.add_field("frame", json.dumps(frame))
         for name, mime, content in files:
-            form.add_field("file", content, filename=name, content_type=mime)
+            form.add_field("file", io.BytesIO(content), filename=name, content_type=mime)
         url = f"{self.browser.base_url}{self.browser.page}/say"
         async with self.browser._http.post(
             url, data=form, headers={"Origin": self.browser.origin}
