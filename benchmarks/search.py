@@ -37,7 +37,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select, text
@@ -71,6 +70,16 @@ GIVEN = (
     "梓浩然泽睿宸皓昊天翔一诺可馨若曦语嫣艺彤安琪雅舒婉清瑶瑾萱芷菲蕾薇茜莹璐珊琪宝贵福祥庆丰"
     "胜利民山川江河石松柏桂莲荷菊竹青岩岚峻岭汉宗正大光远达通顺和谦礼仁义信智学良才忠孝贤君卿"
 )
+
+
+# Rarer surnames are put together: a fifth of people bear one that few others do.
+HEADS = """
+Ash Black Brad Chester Dal Eller Fair Gil Hart Hol Kings Lang Marl Nor Oak Pem Rad Stan Thorn Under Ver West Whit
+Wood York Zeller
+"""
+ENDS = """
+ton ley ford wood field brook man well shaw by wick stead worth ham bury dale mere gate ridge son
+"""
 
 
 @dataclass(slots=True)
@@ -158,9 +167,7 @@ def english(dice: random.Random) -> Iterator[str]:
         (pool(m.Provider.first_names), pool(m.Provider.last_names))
         for m in (en_US, en_GB, de_DE, fr_FR, es_ES)
     ]
-    heads, ends = ("Ash Black Brad Chester Dal Eller Fair Gil Hart Hol Kings Lang Marl Nor Oak Pem Rad Stan Thorn"
-                   " Under Ver West Whit Wood York Zeller").split(), (
-        "ton ley ford wood field brook man well shaw by wick stead worth ham bury dale mere gate ridge son").split()  # fmt: skip
+    heads, ends = HEADS.split(), ENDS.split()
     while True:
         (firsts, first_by), (lasts, last_by) = tables[dice.choices(range(5), (70, 15, 5, 5, 5))[0]]
         for first, last in zip(
@@ -254,34 +261,21 @@ def _insert(tx: Connection, ids: range, names: list[str], people: People, dice: 
 
 
 def size(tx: Connection) -> int:
-    if tx.dialect.name == "postgresql":
-        return int(
-            tx.execute(
-                text(
-                    "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'search%'"
-                )
-            ).scalar()
-            or 0
-        )
-    pages, free, each = (
-        tx.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    return (pages - free) * int(each)
+    """Bytes that the index takes."""
+    return _size_of(tx, "search%")
 
 
 def size_of_names(tx: Connection) -> int:
-    """What finding by name takes: without orders and messages, and without the ends of phones."""
-    parts = ("search_name%", "search_word%", "search_contact%")
+    """What finding by name takes: without the ends of phones, orders and messages."""
+    return sum(_size_of(tx, f"search_{part}%") for part in ("name", "word", "contact"))
+
+
+def _size_of(tx: Connection, named: str) -> int:
     if tx.dialect.name == "postgresql":
-        return sum(
-            int(tx.execute(text("SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE relkind = 'r' AND relname LIKE :p"), {"p": part}).scalar() or 0)
-            for part in parts
-        )  # fmt: skip
-    like = " OR ".join(f"name LIKE '%{part}'" for part in parts)
-    return int(
-        tx.exec_driver_sql(f"SELECT sum(pgsize) FROM dbstat WHERE aggregate = 1 AND ({like})").scalar() or 0
-    )
+        query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname LIKE :named"
+    else:
+        query = "SELECT sum(pgsize) FROM dbstat WHERE aggregate AND replace(name, 'sqlite_autoindex_', '') LIKE :named"
+    return int(tx.execute(text(query), {"named": named}).scalar() or 0)
 
 
 # --- the queries --------------------------------------------------------------------------------------
@@ -329,9 +323,9 @@ def asked(people: People, dice: random.Random) -> dict[str, list[Asked]]:
 
         def equal(key: str) -> bool:
             return any(
-                (r[0] + pinyin.initials(r[1:]) == query or "".join(r) == query) if short else "".join(r) == "".join(reading)
-                for r in pinyin.readings(key) if r
-            )  # fmt: skip
+                "".join(r) == "".join(reading) or (short and r[0] + pinyin.initials(r[1:]) == query)
+                for r in filter(None, pinyin.readings(key))
+            )
 
         return Asked(query, name_key(name), equal=equal)
 

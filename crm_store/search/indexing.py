@@ -263,15 +263,15 @@ def _index_contacts(tx: Connection, ids: Sequence[int], held: dict[int, set[int]
     found = names_of(tx, lambda column: column.in_(ids))
     _write_names(tx, {number: found.get(number, set()) for number in ids}, held)
     identity = schema.identity
-    phones = tx.execute(
-        select(identity.c.contact_id, identity.c.user_id).where(
-            identity.c.contact_id.in_(ids), identity.c.space == "phone"
+    known = tx.execute(  # asked for phones only, SQLite would read everybody's
+        select(identity.c.contact_id, identity.c.space, identity.c.user_id).where(
+            identity.c.contact_id.in_(ids)
         )
     ).all()
     rows = [
         {"tail": tail_of(digits), "id": number}
-        for number, user_id in phones
-        if len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
+        for number, space, user_id in known
+        if space == "phone" and len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
     ]
     if rows:
         tx.execute(
