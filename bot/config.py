@@ -111,7 +111,6 @@ class LineSettings(_Table):
     """How the line retries. Times in seconds."""
 
     intake_attempts: int = Field(default=5, ge=1)
-    delivery_attempts: int = Field(default=12, ge=1)  # with back-off to 6 hours: about two days
     lease_s: float = Field(default=60, gt=0)
     keep_raw_days: int = Field(default=30, ge=0)
 
