@@ -1,7 +1,7 @@
 """Keep the index true, behind the line: what is new is found by its id, what changed by a note of it.
 
 Writing a message or a contact costs the line nothing: the index remembers up to which id it has come and
-catches up in batches (tokens of one message in a transaction of their own take 0.2 ms, in a batch 0.05);
+catches up in batches (the tokens of a mail of 1 KB cost 0.25 ms in its own savepoint, 0.11 in a batch);
 whoever searches looks at the few rows behind that by themselves. Only a change to what is indexed already
 leaves a note.
 """
