@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
 def _plain(value: object) -> Any:
     if isinstance(value, str | int | None):
         return value
-    if known := _fields(type(value)):
+    if known := _fields(cast(Hashable, type(value))):
         out: dict[str, Any] = {"_": type(value).__name__}
         for name, default in known:
             item = getattr(value, name)

@@ -226,9 +226,7 @@ def _unknown(raw: Raw, event: Json, kind: str = "") -> Inbound:
     author = _person(who) if "id" in who else Author("", may_command=False)
     room = Address(raw.channel, raw.lane)
     event_id = f"update:{raw.event_id}"
-    return Inbound(
-        room, event_id, author, "", raw.received_at, Kind.UNKNOWN, action=kind, addressed=False
-    )
+    return Inbound(room, event_id, author, "", raw.received_at, Kind.UNKNOWN, action=kind, addressed=False)
 
 
 def _address(raw: Raw, message: Json) -> Address:

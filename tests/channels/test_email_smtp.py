@@ -58,7 +58,7 @@ def server(inbox: Inbox, **changes: Any) -> Server:
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - polls what tells nobody
+        while not condition():
             await asyncio.sleep(0.01)
 
 

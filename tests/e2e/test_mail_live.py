@@ -87,7 +87,7 @@ def taken_in(tx: Connection) -> int:
 
 async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not await condition():  # noqa: ASYNC110 - what is looked at tells nobody when it changes
+        while not await condition():
             await asyncio.sleep(0.05)
 
 

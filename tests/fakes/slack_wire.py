@@ -46,7 +46,7 @@ class Wire:
     async def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
         """Wait until the condition is truthy and return what it gave."""
         async with asyncio.timeout(timeout_s):
-            while not (found := condition()):  # noqa: ASYNC110 (any state of the far side)
+            while not (found := condition()):
                 await asyncio.sleep(0.01)
         return found
 

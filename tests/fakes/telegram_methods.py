@@ -94,7 +94,9 @@ class Methods:
         self.violations: list[str] = []  # sent before a retry_after was over, twice the same poll …
         self.pending: list[dict[str, Any]] = []  # updates not confirmed by an offset
         self.confirmed: list[int] = []
-        self.told_at: dict[int, float] = {}  # update id → time.monotonic() at which it was there to be fetched
+        self.told_at: dict[
+            int, float
+        ] = {}  # update id → time.monotonic() at which it was there to be fetched
         self.acks: list[float] = []  # seconds until an update was confirmed
         self._quiet_until: dict[int | None, float] = {}
         self._message_ids: dict[int, itertools.count[int]] = {}

@@ -12,7 +12,7 @@ down_revision = "0003"
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
-def _at(name: str, **kw: bool) -> sa.Column[Any]:
+def _at(name: str, **kw: Any) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), **kw)
 
 
