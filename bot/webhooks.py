@@ -161,7 +161,7 @@ class Webhooks:
         try:
             await self._tell(row)
         except Exception:  # not recorded: the lease runs out, and it is told again
-            log.exception("webhook_not_recorded", event=row.key)
+            log.exception("webhook_not_recorded", id=row.key)
 
     async def _tell(self, row: Leaving) -> None:
         receiver = self._receivers[row.url]
@@ -170,7 +170,7 @@ class Webhooks:
         except Refused as refused:
             await self._later(receiver, row, refused)
         except Exception as error:
-            log.exception("webhook_failed", event=row.key)
+            log.exception("webhook_failed", id=row.key)
             await self._later(receiver, row, Refused(type(error).__name__))
         else:
             self._away[row.url] = 0
@@ -199,7 +199,8 @@ class Webhooks:
         except TimeoutError:
             raise Refused("no answer in time", away=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Refused(f"{type(error).__name__}: {error}"[:300], away=True) from error
+            said = getattr(error, "os_error", error)
+            raise Refused(f"{type(error).__name__}: {said}"[:300], away=True) from error
         if 200 <= status < 300:
             return
         if 300 <= status < 400:
@@ -216,12 +217,12 @@ class Webhooks:
             rest_s = refused.rest_s if refused.rest_s is not None else min(LONGEST_REST_S, pause)
             self._resting[row.url] = now + timedelta(seconds=rest_s)
         if now - row.created_at > GIVE_UP_AFTER:
-            log.warning("webhook_undelivered", event=row.key, type=row.type)
+            log.warning("webhook_undelivered", id=row.key, type=row.type)
             await self._store.write(webhooks.settle, row, "dead", now, refused.reason)
             return
         backoff = min(LONGEST_RETRY_S, receiver.first_retry_s * 2 ** min(row.attempts - 1, 16))
         delay = refused.rest_s if refused.rest_s is not None else backoff * (0.8 + 0.4 * self._jitter())
-        log.info("webhook_later", event=row.key, after_s=round(delay, 1))
+        log.info("webhook_later", id=row.key, after_s=round(delay, 1))
         await self._store.write(webhooks.postpone, row, now + timedelta(seconds=delay), error=refused.reason)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from pydantic import BaseModel, ValidationError
@@ -42,10 +42,18 @@ def not_found(what: str, which: object, *, field: str | None = None) -> Problem:
     return Problem(404, f"there is no {what} {which}", field=field)
 
 
+def _path(place: Sequence[str | int]) -> list[str]:
+    """The path of a field as the caller wrote it: without the names of alternatives, which pydantic adds."""
+    parts = [str(part) for part in place]
+    return [
+        part for n, part in enumerate(parts) if n == 0 or parts[n - 1] != "customer" or n == len(parts) - 1
+    ]
+
+
 def of_validation(error: ValidationError, where: str) -> Problem:
     """The first thing that is wrong with a body or with parameters, in a sentence."""
     first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(_path(first["loc"]))
     if first["type"] in ("json_invalid", "json_type"):
         return Problem(400, f"the {where} is not JSON: {first['msg']}")
     if first["type"] == "extra_forbidden":

@@ -65,7 +65,8 @@ class Ask:
 
     def must_match(self, current: BaseModel) -> None:
         """Refuse a change of something that is not any more what the caller read. Raise Problem."""
-        if self.if_match not in ("", "*", etag(current)):
+        wanted = [tag.strip() for tag in self.if_match.split(",")]
+        if self.if_match and "*" not in wanted and etag(current) not in wanted:
             raise Problem(412, "it has been changed since it was read: read it again")
 
 

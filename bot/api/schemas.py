@@ -47,7 +47,15 @@ Moment = Annotated[
     PlainSerializer(_said, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)  # 3.0 is an integer to JSON Schema, and to some who write JSON
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID, examples=[1]), WHOLE]
+Amount = Annotated[int, Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT), WHOLE]
 # Text without NUL, which PostgreSQL cannot keep.
 Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*[^\x00-\x20][^\x00]*$")]
@@ -59,7 +67,7 @@ Email = Annotated[
     str,
     Field(
         max_length=254,
-        pattern=r"^[A-Za-z0-9_+%-]{1,20}(\.[A-Za-z0-9_+%-]{1,20}){0,5}@([A-Za-z0-9]([A-Za-z0-9-]{0,40}[A-Za-z0-9])?\.){1,4}[A-Za-z]{2,24}$",
+        pattern=r"^[A-Za-z0-9_+%][A-Za-z0-9._+%-]{0,60}@[A-Za-z0-9][A-Za-z0-9.-]{0,120}\.[A-Za-z]{2,24}$",
         examples=["zhang.san@example.com"],
     ),
 ]
@@ -112,7 +120,7 @@ class Page(Out, Generic[T]):
 class Money(In):
     """An amount in the currency's minor unit: 12.34 EUR is 1234."""
 
-    amount_minor: int = Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)
+    amount_minor: Amount
     currency: str = Field(pattern=r"^[A-Z]{3}$", examples=["EUR"])
 
 
@@ -297,8 +305,8 @@ class TicketChange(In):
 class OrderLine(In):
     sku: Word = ""
     name: Name
-    quantity: int = Field(ge=1, le=1_000_000)
-    amount_minor: int = Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT, description="in the order's currency")
+    quantity: Annotated[int, Field(ge=1, le=1_000_000), WHOLE]
+    amount_minor: Amount = Field(description="in the order's currency")
 
 
 class PutOrder(In):

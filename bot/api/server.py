@@ -33,7 +33,6 @@ PREFIX = "/api/v1"
 LARGEST_BODY = 1024**2
 JSON = "application/json"
 _KEY = re.compile(openapi.KEY_PATTERN)
-_IF_MATCH = re.compile(openapi.IF_MATCH_PATTERN)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 
 
@@ -84,7 +83,7 @@ class Api:
         raw = await _body(route, request)
         body = _understood(route, raw)
         key = _header(request, "Idempotency-Key", _KEY) if route.repeatable else ""
-        if_match = _header(request, "If-Match", _IF_MATCH) if route.conditional else ""
+        if_match = ",".join(request.headers.getall("If-Match", ())) if route.conditional else ""
         make = _Making(route, caller, values, query, body, if_match)
         if route.writes:
             digest = hashlib.sha256(b"\0".join([route.method.encode(), path.encode(), raw])).hexdigest()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from bot.api.routes import SCOPES
 from crm_store import api, people
 from crm_store.db import Store
+from tests.fakes.web import Visitor
 from tests.world import World, running
 
 
@@ -32,14 +34,13 @@ class Caller:
     url: str
     token: str
     session: aiohttp.ClientSession
-    headers: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         said = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         said |= {name.replace("_", "-"): value for name, value in headers.items()}
         data = None
         if body is not None:
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
             said.setdefault("Content-Type", "application/json")
         async with self.session.request(method, f"{self.url}/api/v1{path}", data=data, headers=said) as got:
             text = await got.text()
@@ -70,7 +71,9 @@ class Caller:
             cursor = f"cursor={got.body['next_cursor']}"
 
 
-async def token(store: Store, name: str = "shop", scopes: tuple[str, ...] = SCOPES, staff: str = "Mei") -> str:
+async def token(
+    store: Store, name: str = "shop", scopes: tuple[str, ...] = SCOPES, staff: str = "Mei"
+) -> str:
     def add(tx: Connection) -> str | None:
         return api.add_token(tx, store.now(tx), name, scopes, people.by_name(tx, staff).id)
 
@@ -85,3 +88,10 @@ async def served(directory: Path, **how: Any) -> AsyncIterator[tuple[World, Call
     how.setdefault("articles", False)
     async with running(directory, **how) as world, aiohttp.ClientSession() as session:
         yield world, Caller(world.url, await token(world.store), session)
+
+
+async def ticketed(world: World, text: str) -> dict[str, Any]:
+    """A visitor of the web chat writes what a person has to see to; return the ticket."""
+    async with Visitor(world.url) as visitor:
+        await visitor.says(text)
+        return await world.until(lambda dump: dump["tickets"] and dump["tickets"][-1])
