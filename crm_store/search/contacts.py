@@ -17,6 +17,7 @@ AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before
 FAR = 15.0  # what fits so much less than the best is not shown beside it
 WORTH = 77.0
 READ = ("pinyin", "initials", "sound")
+ANY_NAME = 40.0  # the same where one character is wrong: any name that is nearly it may be meant
 _PUNCTUATION = str.maketrans("", "", " -–()./+·\u00a0")
 _SHORTEST_NUMBER = 4  # digits of a phone's end
 
@@ -71,7 +72,8 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
     }
     if text.startswith("@"):
         asked.append(
-            "SELECT 3, c.contact_id, 'handle' FROM search_name n JOIN search_contact c ON c.name_id = n.id"
+            "SELECT 3, n.contact_id, 'handle' FROM search_name n WHERE n.key = :handle UNION ALL"
+            " SELECT 3, c.contact_id, 'handle' FROM search_name n JOIN search_contact c ON c.name_id = n.id"
             " WHERE n.key = :handle"
         )
         values["handle"] = name_key(text)
@@ -146,7 +148,8 @@ def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
     first = sorted(hits.values(), key=_order)
     if not first:
         return []
-    near = [hit for hit in first if hit.score >= first[0].score - AMBIGUOUS]
+    gap = ANY_NAME if asked.run and first[0].score < 95 else AMBIGUOUS
+    near = [hit for hit in first if hit.score >= first[0].score - gap]
     chosen = {hit.contact_id for hit in near}
     rest = [hit for hit in sorted([*first, *second.values()], key=_order) if hit.contact_id not in chosen]
     best = sorted([*near[:limit], *rest[: max(0, limit - len(near))]], key=_order)
@@ -176,12 +179,13 @@ def _bearers(tx: Connection, name_ids: list[int], limit: int) -> dict[int, list[
     """Some contacts of each name."""
     if not name_ids:
         return {}
-    part = (
-        "SELECT * FROM (SELECT {n} AS name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k})"
+    listed = ", ".join(str(int(number)) for number in name_ids)
+    first = f"SELECT id AS name_id, contact_id FROM search_name WHERE id IN ({listed})"
+    further = (
+        "SELECT * FROM (SELECT name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k}) t{n}"
     )
-    statement = " UNION ALL ".join(
-        part.format(n=int(number), k=int(limit)) + f" t{i}" for i, number in enumerate(name_ids)
-    )
+    each = [further.format(n=int(number), k=int(limit)) for number in name_ids[:limit]]
+    statement = " UNION ALL ".join([first, *each])
     found: dict[int, list[int]] = {}
     for name_id, contact_id in tx.execute(indexing.sql_once(statement)):
         found.setdefault(name_id, []).append(contact_id)

@@ -25,6 +25,7 @@ from crm_store.search.tables import sql
 Kind = Literal["contact", "order", "article", "message"]
 KINDS: tuple[Kind, ...] = ("contact", "order", "article", "message")
 BATCH = 500  # rows a transaction: the writer is free again after 40 ms
+MANY = 100_000
 PG_LOCK = 0x73656172  # one process indexes at a time: "sear"
 TAIL_DIGITS = 9
 
@@ -68,6 +69,8 @@ async def catch_up(store: Store, *, progress: Callable[[int], None] | None = Non
             progress(done)
         if not found:
             if not await store.read(waiting):
+                while done >= MANY and not await store.write(tables.scrub):
+                    pass  # one segment takes a sixth less than the many it was built from
                 return done
             await asyncio.sleep(0.1)  # on PostgreSQL until those who write now have committed
 
@@ -281,10 +284,14 @@ def _index_contacts(tx: Connection, ids: Sequence[int], held: dict[int, set[int]
 
 
 def _held(tx: Connection, contact_ids: Sequence[int]) -> dict[int, set[int]]:
-    """Which names these contacts bear in the index. It is ordered by name: this reads all of it (60 ms at a
+    """Which names these contacts bear in the index. It is ordered by name: this reads all of it (100 ms at a
     million contacts), for which it is half the size."""
     held: dict[int, set[int]] = {}
-    statement = f"SELECT contact_id, name_id FROM search_contact WHERE contact_id IN ({_listed(contact_ids)})"
+    listed = _listed(contact_ids)
+    statement = (
+        f"SELECT contact_id, id FROM search_name WHERE contact_id IN ({listed})"
+        f" UNION ALL SELECT contact_id, name_id FROM search_contact WHERE contact_id IN ({listed})"
+    )
     for contact_id, name_id in tx.execute(sql_once(statement)):
         held.setdefault(contact_id, set()).add(name_id)
     return held
@@ -296,29 +303,74 @@ def _write_names(
     """Write who bears which names, instead of those `held`, and keep the counts of names and words."""
     held = held or {}
     ids = _ensure(tx, "search_name", "key", {key for keys in wanted.values() for key in keys})
-    counts: Counter[int] = Counter()
-    gone: list[dict[str, int]] = []
-    new: list[dict[str, int]] = []
-    for contact_id, keys in wanted.items():
-        before, after = held.get(contact_id, set()), {ids[key] for key in keys}
-        gone += [{"contact": contact_id, "name": number} for number in before - after]
-        new += [{"contact": contact_id, "name": number} for number in after - before]
-    for row in gone:
-        counts[row["name"]] -= 1
-    for row in new:
-        counts[row["name"]] += 1
+    gone = [
+        (name_id, contact_id)
+        for contact_id, before in held.items()
+        for name_id in before - {ids[key] for key in wanted.get(contact_id, ())}
+    ]
+    new = [
+        (ids[key], contact_id)
+        for contact_id, keys in wanted.items()
+        for key in keys
+        if ids[key] not in held.get(contact_id, ())
+    ]
+    counts = Counter(name_id for name_id, _ in new)
+    counts.subtract(name_id for name_id, _ in gone)
     if gone:
-        tx.execute(sql("DELETE FROM search_contact WHERE contact_id = :contact AND name_id = :name"), gone)
+        _take_away(tx, gone)
     if new:
-        tx.execute(sql("INSERT INTO search_contact (contact_id, name_id) VALUES (:contact, :name)"), new)
+        _give(tx, new)
     _count(tx, "search_name", counts)
-    for some in _slices([number for number, by in counts.items() if by < 0]):
+    for some in _slices(sorted({name_id for name_id, _ in gone})):
         orphans = tx.execute(
             sql_once(f"SELECT id, key FROM search_name WHERE n <= 0 AND id IN ({_listed(some)})")
         ).all()
         tables.remove(tx, "search_name", [(number, tokens.of_name(key)) for number, key in orphans])
         _delete(tx, "search_name", [number for number, _ in orphans])
         _count_words(tx, [key for _, key in orphans], -1)
+
+
+def _give(tx: Connection, new: list[tuple[int, int]]) -> None:
+    """Note who bears a name: most names have one bearer, who stands beside the name itself."""
+    free: set[int] = set()
+    for some in _slices(sorted({name_id for name_id, _ in new})):
+        statement = f"SELECT id FROM search_name WHERE contact_id IS NULL AND id IN ({_listed(some)})"
+        free.update(tx.execute(sql_once(statement)).scalars())
+    first: dict[int, int] = {}
+    others: list[dict[str, int]] = []
+    for name_id, contact_id in new:
+        if name_id in free and name_id not in first:
+            first[name_id] = contact_id
+        else:
+            others.append({"name": name_id, "contact": contact_id})
+    if first:
+        tx.execute(
+            sql("UPDATE search_name SET contact_id = :contact WHERE id = :name"),
+            [{"name": name_id, "contact": contact_id} for name_id, contact_id in first.items()],
+        )
+    if others:
+        tx.execute(sql("INSERT INTO search_contact (contact_id, name_id) VALUES (:contact, :name)"), others)
+
+
+def _take_away(tx: Connection, gone: list[tuple[int, int]]) -> None:
+    """The contacts do not bear the names any more; another bearer moves up beside the name."""
+    rows = [{"name": name_id, "contact": contact_id} for name_id, contact_id in gone]
+    tx.execute(sql("DELETE FROM search_contact WHERE contact_id = :contact AND name_id = :name"), rows)
+    tx.execute(
+        sql(
+            "UPDATE search_name SET contact_id ="
+            " (SELECT min(c.contact_id) FROM search_contact c WHERE c.name_id = search_name.id)"
+            " WHERE id = :name AND contact_id = :contact"
+        ),
+        rows,
+    )
+    tx.execute(
+        sql(
+            "DELETE FROM search_contact WHERE name_id = :name"
+            " AND contact_id = (SELECT contact_id FROM search_name WHERE id = :name)"
+        ),
+        [{"name": row["name"]} for row in rows],
+    )
 
 
 def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:

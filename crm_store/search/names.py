@@ -80,7 +80,8 @@ def _by_characters(found: Found) -> None:
     if words:
         found.ask(all_of([*words, *map(token, tokens.pairs(run) or [run])]))
     together = tokens.pairs(run) or [run]
-    if found.ask(all_of(map(token, together))) and found.enough():
+    found.ask(all_of(map(token, together)))
+    if found.best() == 100 and found.enough():
         return
     if asked.readings:
         whole = any_of(token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
@@ -128,10 +129,10 @@ def _by_letters(found: Found) -> None:
         found.ask(all_of(token("w" + word) for word in asked.words))
     if asked.letters and len(asked.words) < 4:
         _as_pinyin(found)
-    if found.best() > 96 and len(asked.words) > 1:
+    if any(why in ("exact", "words") for *_, why in found.names.values()) and len(asked.words) > 1:
         return
     _beginnings(found, known)
-    if found.enough() or found.best() > 94:
+    if found.enough():
         return
     _misspelt(found, known)
 
