@@ -103,8 +103,9 @@ def answered(tx: Connection, token_id: int, key: str, now: datetime) -> Answered
     return None if row is None else Answered(row.digest, row.status, dict(row.headers), row.body)
 
 
-def remember(tx: Connection, token_id: int, key: str, now: datetime, answer: Answered) -> None:
-    """Keep an answer in the transaction of its effect. Raise Conflict when the same request runs elsewhere."""
+def reserve(tx: Connection, token_id: int, key: str, now: datetime, digest: str) -> None:
+    """Take a key before the work begins: who sends it at the same moment waits for our end. Raise Conflict when
+    they were first; the transaction is repeated then, and finds their answer."""
     tx.execute(
         request.delete().where(
             request.c.token_id == token_id, request.c.key == key, request.c.created_at <= now - REPEAT_FOR
@@ -112,20 +113,21 @@ def remember(tx: Connection, token_id: int, key: str, now: datetime, answer: Ans
     )
     added = tx.execute(
         insert(tx, request)
-        .values(
-            token_id=token_id,
-            key=key,
-            digest=answer.digest,
-            status=answer.status,
-            headers=answer.headers,
-            body=answer.body,
-            created_at=now,
-        )
+        .values(token_id=token_id, key=key, digest=digest, status=0, headers={}, body="", created_at=now)
         .on_conflict_do_nothing()
         .returning(request.c.key)
     ).scalar()
     if added is None:
         raise Conflict("idempotency key")
+
+
+def remember(tx: Connection, token_id: int, key: str, answer: Answered) -> None:
+    """Keep the answer of a reserved key in the transaction of its effect."""
+    tx.execute(
+        update(request)
+        .where(request.c.token_id == token_id, request.c.key == key)
+        .values(status=answer.status, headers=answer.headers, body=answer.body)
+    )
 
 
 def forget_answers(tx: Connection, now: datetime) -> int:

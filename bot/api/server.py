@@ -108,13 +108,15 @@ class Api:
             if before.digest != digest:
                 raise Problem(409, "this Idempotency-Key came with another request before")
             return before
+        if key:
+            api.reserve(tx, make.caller.id, key, now, digest)
         ask = make.ask(Turn(tx, self._office, now))
         try:
             answer = make.answer(ask, digest)
         except UserError as error:
             raise Problem(409, say(error.key, "en", **error.values)) from error
         if key:
-            api.remember(tx, make.caller.id, key, now, answer)
+            api.remember(tx, make.caller.id, key, answer)
         self._note(tx, make.caller, make.route, "ok", ask.saw, ask.object)
         return answer
 

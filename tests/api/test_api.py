@@ -15,6 +15,7 @@ from bot.api.openapi import describe
 from bot.api.operations import ROUTES
 from bot.api.routes import SCOPES
 from crm_store import api, audit, people, schema
+from tests import postgres
 from tests.api.kit import Caller, served, ticketed, token
 from tests.fakes.web import Visitor
 from tests.world import World
@@ -215,6 +216,28 @@ async def test_a_repeat_with_the_same_key_is_done_once(world: World, caller: Cal
         await (await other(world, caller, "customers:write")).post("/customers", body, Idempotency_Key="k1")
     ).body["id"] == 2
     assert (await caller.post("/customers", body, Idempotency_Key="a b")).status == 400
+
+
+async def test_the_same_key_at_the_same_moment_is_done_once_on_postgresql(tmp_path: Path) -> None:
+    database = postgres.database()
+    url = await asyncio.to_thread(database.__enter__)
+    try:
+        async with served(tmp_path, store_url=url, more="[api]\nper_minute = 100000") as (_, caller):
+            body = {"name": "Once", "emails": ["once@b.example"]}
+            asked = (caller.post("/customers", body, Idempotency_Key="k1") for _ in range(8))
+            got = await asyncio.gather(*asked)
+            assert {one.status for one in got} == {201}
+            assert len({one.body["id"] for one in got}) == 1
+            made = await asyncio.gather(*(caller.put("/orders/A-1", ORDER) for _ in range(8)))
+            assert sorted(one.status for one in made) == [200] * 7 + [201]
+            owner = made[0].body["customer_id"]
+            assert (
+                len(await caller.pages(f"/orders?customer={owner}"))
+                == len(await caller.pages("/orders"))
+                == 1
+            )
+    finally:
+        await asyncio.to_thread(database.__exit__, None, None, None)
 
 
 async def test_a_refusal_is_not_remembered(world: World, caller: Caller) -> None:
