@@ -22,6 +22,7 @@ from bot import posting, relay
 from bot.i18n import say
 from bot.office import Office, Turn
 from bot.service import card
+from bot.yielding import Yielding
 from channels import rich
 from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeliverable
 from channels.conversation import Address, Attachment, Author, Op, Outbound, Sent
@@ -67,6 +68,7 @@ class Delivery:
         self._claiming = False
         self._busy: dict[asyncio.Task[None], Leaving] = {}
         self._used: Counter[str] = Counter()  # rows being sent, by channel
+        self._yielding = Yielding(store)
         self.sent = 0
 
     def wake(self) -> None:
@@ -98,10 +100,11 @@ class Delivery:
         if room <= 0:
             await asyncio.wait(self._busy, return_when=asyncio.FIRST_COMPLETED)
             return True
-        full = sorted(channel for channel, count in self._used.items() if count > REFILL)
+        most = await self._yielding.limit(REFILL)
+        full = sorted(channel for channel, count in self._used.items() if count >= most)
         self._claiming = True  # claimed, and not yet in the hands of a task: nobody may think that we rest
         try:
-            rows = await self._claimed(min(room, OF_ONE_CHANNEL - REFILL), full)
+            rows = await self._claimed(min(room, most), full)
         finally:
             self._claiming = False
         for row, message in rows:
@@ -154,7 +157,7 @@ class Delivery:
     def _done(self, task: asyncio.Task[None]) -> None:
         channel = self._busy.pop(task).channel
         self._used[channel] -= 1
-        if self._used[channel] <= REFILL:
+        if self._used[channel] < REFILL:
             self._wake.set()
 
     async def _rest(self) -> None:

@@ -24,6 +24,7 @@ from bot.decisions import decide_for
 from bot.door import storable
 from bot.office import Office, Turn
 from bot.sandbox import MANY, DecodeFailed, Sandbox
+from bot.yielding import Yielding
 from channels.base import Channel, Examines, Isolated
 from channels.conversation import Attachment, Author, Inbound, Kind, Raw
 from crm_store import inbox
@@ -71,6 +72,7 @@ class Intake:
         self._claiming = False
         self._busy: dict[tuple[str, str], tuple[asyncio.Task[None], list[Waiting]]] = {}
         self._used: Counter[str] = Counter()  # lanes being worked on, by channel
+        self._yielding = Yielding(store)
         self._sandboxes = {
             name: Sandbox(channel.decoder)
             for name, channel in channels.items()
@@ -112,8 +114,9 @@ class Intake:
             tasks = [task for task, _ in self._busy.values()]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return True
-        full = sorted(channel for channel, count in self._used.items() if count > REFILL)
-        room = min(room, OF_ONE_CHANNEL - REFILL)
+        most = await self._yielding.limit(REFILL)
+        full = sorted(channel for channel, count in self._used.items() if count >= most)
+        room = min(room, most)
         self._claiming = True  # claimed, and not yet in the hands of a task: nobody may think that we rest
         try:
             lanes = await self._claimed(room, full)
@@ -167,7 +170,7 @@ class Intake:
     def _done(self, key: tuple[str, str]) -> None:
         self._busy.pop(key, None)
         self._used[key[0]] -= 1
-        if self._used[key[0]] <= REFILL:
+        if self._used[key[0]] < REFILL:
             self._wake.set()
 
     async def _rest(self) -> None:

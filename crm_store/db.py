@@ -37,6 +37,7 @@ Write = Callable[Concatenate[Connection, P], T]
 
 GROUP_LIMIT = 256  # writes that share one transaction at most: bounds how long a reader of the result waits
 GROUP_S = 0.01  # … and for how long others may join: whoever comes next waits as long for the commit
+PRESS, PRESS_S = 3, 0.05  # so many writes that go first in that time: many are waiting outside
 PATIENCE_S = 0.04  # how long other writes let those first that somebody outside waits for
 PG_POOL = 10
 PG_ATTEMPTS = 16  # twenty writers of one row under SERIALIZABLE: each got through within 12
@@ -159,6 +160,14 @@ class Store:
             raise StoreError("the store is not an open PostgreSQL store")
         async with self._engine.connect() as connection:
             yield (await connection.get_raw_connection()).driver_connection
+
+    @property
+    def pressed(self) -> bool:
+        """Whether many outside wait for writes just now: what can wait should."""
+        writer = self._writer
+        if writer is None or len(writer.hurried) < PRESS:
+            return False
+        return time.monotonic() - writer.hurried[0] < PRESS_S
 
     def now(self, tx: Connection) -> datetime:
         """The time that leases and due times are compared with: on PostgreSQL the database's own, so that
@@ -300,6 +309,9 @@ class _SqliteWriter(threading.Thread):
         self._connection = self._engine.connect()
         self._closing = False
         self._news = threading.Condition()
+        self.hurried: deque[float] = deque(
+            maxlen=PRESS
+        )  # when the latest of those that go first were written
         self.groups = 0
         self.writes = 0
 
@@ -341,6 +353,7 @@ class _SqliteWriter(threading.Thread):
         for _ in range(GROUP_LIMIT):
             if self._first:
                 hurried = True
+                self.hurried.append(time.monotonic())
                 yield self._first.popleft()
                 continue
             if not self._others or (since := self._others[0].since) > began:

@@ -160,6 +160,17 @@ async def test_what_somebody_outside_waits_for_goes_first(tmp_path: Path) -> Non
     assert order == ["urgent", "a", "b"]
 
 
+async def test_a_store_says_while_many_outside_wait(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path) as store, asyncio.timeout(10):
+        for n in range(20):
+            await store.write(put, f"n{n}")
+        assert not store.pressed
+        await asyncio.gather(*(store.write_first(put, f"m{n}") for n in range(20)))
+        assert store.pressed
+        while store.pressed:
+            await store.read(names)
+
+
 async def test_what_goes_first_cannot_starve_the_rest(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path) as store, asyncio.timeout(10):
         stop = asyncio.Event()
