@@ -241,7 +241,8 @@ class Intake:
 
     async def _consider(self, inbound: Inbound, channel: Channel) -> Prepared:
         """Do outside the transaction what needs none: names, the bot's decision, commands that only read."""
-        if inbound.kind in (Kind.MESSAGE, Kind.START) and not inbound.author.name and inbound.author.user_id:
+        speaks = inbound.kind in (Kind.MESSAGE, Kind.START, Kind.COMMAND, Kind.ACTION)
+        if speaks and not inbound.author.name and inbound.author.user_id:
             inbound = await self._named(inbound, channel)
         if inbound.kind is Kind.ACTION and inbound.action == "home":
             asked = replace(inbound, kind=Kind.COMMAND, text="/home")

@@ -65,6 +65,9 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
         case Kind.REACTION if member is not None:
             opening.reacted(turn, inbound, member)
         case Kind.EDIT:
+            if (spelled := commands.parse(inbound.text)) and spelled[0] not in ("reply", "note"):
+                actor = f"{turn.office.space(address.channel)}:{inbound.author.user_id}"
+                audit.record(turn.tx, turn.now, actor, "command", "", "refused")  # an edit commands nothing
             relay.edited(turn, inbound, _writer(turn, inbound))
         case Kind.DELETE:
             relay.deleted(turn, inbound)

@@ -26,10 +26,10 @@ class Us:
     def author(self, user: str, team: str = "", profile: Json | None = None, *, bot: bool = False) -> Author:
         team = team or self.team_id
         known = as_dict(profile)
-        name = known.get("display_name") or known.get("real_name") or known.get("name") or ""
         return Author(
             user_id=f"{team}:{user}",
-            name=str(name),
+            name=str(known.get("display_name") or known.get("real_name") or ""),
+            handle=str(known.get("name") or ""),  # a press tells no more: name and rights are looked up
             is_bot=bot,
             may_command=bool(user) and not bot and team == self.team_id,
         )

@@ -343,8 +343,6 @@ def _shared_as(answer: Json, room: str) -> list[str]:
     found: list[str] = []
     for entry in answer.get("files") or ():
         shares = entry.get("shares") or {}
-        for rooms in shares.values():
-            found += [f"{room}:{s['ts']}" for s in rooms.get(room) or () if s.get("ts")]
-        if not found:
-            found.append(f"{room}:{entry.get('id', '')}")
+        there = [s["ts"] for rooms in shares.values() for s in rooms.get(room) or () if s.get("ts")]
+        found += [f"{room}:{ts}" for ts in there or [entry.get("id", "")]]
     return found
