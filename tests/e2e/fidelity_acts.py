@@ -199,7 +199,8 @@ class TelegramActs(Acts):
             lambda d: (
                 any(words in m["text"] for t in d["tickets"] for m in t["messages"])
                 and d["outbox"]["pending"] == 0
-            )
+            ),
+            timeout_s=60.0,
         )
 
     def edited(self, want: Want) -> Want:
