@@ -21,6 +21,7 @@ TIMEOUT_S = 10.0  # wall time; the parser's own limits end far below it
 MANY = 1000  # tries: as often as the line tries anything
 MEMORY_BYTES = 2 * 1024**3
 WORKERS = 2
+PIECE = 1 << 18  # bytes written to a worker at a time
 _LENGTH = struct.Struct(">Q")
 
 
@@ -108,8 +109,12 @@ class _Worker:
         process = self._process
         if process is None or process.stdin is None:
             raise EOFError
-        process.stdin.write(_LENGTH.pack(len(payload)) + payload)
-        await process.stdin.drain()
+        process.stdin.write(_LENGTH.pack(len(payload)))
+        rest = memoryview(payload)
+        while rest:  # in pieces: the transport would copy what the pipe does not take at once
+            process.stdin.write(rest[:PIECE])
+            rest = rest[PIECE:]
+            await process.stdin.drain()
 
     async def kill(self) -> None:
         process, self._process = self._process, None

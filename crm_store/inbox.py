@@ -14,7 +14,7 @@ from functools import cache
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, func, literal_column, or_, select, update
 
 from crm_store import schema
 from crm_store.rows import insert, is_postgresql
@@ -22,6 +22,7 @@ from crm_store.statement import Statement
 from crm_store.wakeups import notify
 
 LANE_SLICE = 50  # rows of one lane that one claim takes
+LARGE = 1 << 20  # bytes; a larger body is not read with the claim but when its turn comes
 PENDING: Any = literal_column("'pending'")  # as text: a partial index is only used where its condition is
 inbox = schema.inbox
 
@@ -34,7 +35,7 @@ _lane_rows = Statement(
         inbox.c.channel,
         inbox.c.event_id,
         inbox.c.lane,
-        inbox.c.body,
+        case((func.length(inbox.c.body) <= LARGE, inbox.c.body), else_=None).label("body"),
         inbox.c.evidence,
         inbox.c.received_at,
         inbox.c.attempts,
@@ -79,13 +80,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A claimed inbox row."""
+    """A claimed inbox row. `body` is None where it is large: `body` reads it."""
 
     id: int
     channel: str
     event_id: str
     lane: str
-    body: bytes
+    body: bytes | None
     evidence: str
     received_at: datetime
     attempts: int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from channels.email.authenticity import Authenticator, Resolver
     from channels.email.smtp_server import Envelope, Server
 
-LARGE = 256 * 1024  # bytes; larger mail is hashed in a thread
+LARGE = 256 * 1024  # bytes; larger mail is hashed in a thread, one at a time
 
 log = structlog.get_logger()
 
@@ -55,6 +55,7 @@ class EmailChannel(Quiet):
         self._setup = setup
         self._sender = Sender(self.settings.address, setup.desk_name, setup.secret, self.settings.ours)
         self._resolver = resolver
+        self._large = asyncio.Lock()
         self._authenticator: Authenticator | None = None
         self._transport = self._make_transport()
         self._signer: Signer | None = None
@@ -96,11 +97,12 @@ class EmailChannel(Quiet):
             tls=envelope.tls,
             via=via,
         )
-        if len(envelope.content) > LARGE:
+        if len(envelope.content) <= LARGE:
+            await door.accept(pack(self.name, transit, envelope.content, envelope.received_at))
+            return
+        async with self._large:  # packing copies the mail: one such copy at a time is enough
             raw = await asyncio.to_thread(pack, self.name, transit, envelope.content, envelope.received_at)
-        else:
-            raw = pack(self.name, transit, envelope.content, envelope.received_at)
-        await door.accept(raw)
+            await door.accept(raw)
 
     def decode(self, raw: Raw) -> Sequence[Inbound]:
         return self.decoder(raw)
