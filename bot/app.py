@@ -27,6 +27,7 @@ from bot.intake import Intake
 from bot.jobs import Jobs
 from bot.journal import StoreJournal
 from bot.leader import Leader
+from bot.mail_audit import Auditor
 from bot.office import Office
 from bot.webhooks import Webhooks
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
@@ -118,10 +119,12 @@ class Service:
         await self.webhooks.install()
         await self._listen()
         jobs = Jobs(self.store, self.office, self.clock)
+        auditor = Auditor(self.store, self.office, self.channels, self.doors, self.clock, self.delivery.wake)
         self._tasks = [
             asyncio.create_task(self._watched(self.intake.run()), name="intake"),
             asyncio.create_task(self._watched(self.delivery.run()), name="delivery"),
             asyncio.create_task(self._watched(jobs.run()), name="jobs"),
+            asyncio.create_task(self._watched(auditor.run()), name="audits"),
             asyncio.create_task(self._watched(self.webhooks.run()), name="webhooks"),
             asyncio.create_task(self._watched(Indexer(self.store).run()), name="indexer"),
         ]

@@ -7,16 +7,18 @@ import importlib
 import shutil
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bot import commands
+from bot import commands, mail_audit
 from bot.config import Config
-from channels.base import Check, ConfigError, Setup
+from channels.base import Audits, Channel, Check, ConfigError, FetchFailed, Setup
 from crm_store import migrations, upkeep
 from crm_store.db import Store, StoreError
 
 LOW_DISK_BYTES = 1_000_000_000
 CHECK_TIMEOUT_S = 30.0
+AUDIT_DAYS = 3
 
 
 async def examine(config: Config) -> Sequence[Check]:
@@ -38,6 +40,7 @@ async def examine(config: Config) -> Sequence[Check]:
                     findings += [
                         Check(f"{name}: {c.what}", c.state, c.detail, c.fix) for c in await channel.check()
                     ]
+                    findings += await _audit(config, name, channel)
             finally:
                 await channel.close()
         except ConfigError as error:
@@ -53,6 +56,26 @@ async def examine(config: Config) -> Sequence[Check]:
             )
         )
     return findings
+
+
+async def _audit(config: Config, name: str, channel: Channel) -> list[Check]:
+    """Whether what lies on the channel's server is here too."""
+    if not isinstance(channel, Audits):
+        return []
+    what = f"{name}: audit"
+    try:
+        async with Store(config.store_url) as store:
+            since = datetime.now(UTC) - timedelta(days=AUDIT_DAYS)
+            found = await mail_audit.compare(store, channel, name, since)
+    except (FetchFailed, StoreError) as error:
+        return [Check(what, "warn", f"could not be made: {error}")]
+    if not found.held:
+        return []
+    detail = (
+        f"{found.held} lie on the server since {AUDIT_DAYS} days, {len(found.missing)} of them are not here"
+    )
+    fix = "right while the service catches up; else send the bot: /mail audit"
+    return [Check(what, "warn" if found.missing else "ok", detail, fix)]
 
 
 async def _store(config: Config) -> list[Check]:

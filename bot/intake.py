@@ -36,7 +36,7 @@ log = structlog.get_logger()
 LANES_AT_ONCE = 128
 OF_ONE_CHANNEL = 48  # lanes: slow mail (DNS, parsers) may not take the room of a chat
 REFILL = OF_ONE_CHANNEL // 2  # lanes of a channel below which it gets more: one claim for many, not one each
-LARGE_AT_ONCE = 2  # messages above inbox.LARGE, each held several times over while it is understood
+LARGE_AT_ONCE = 1  # messages above inbox.LARGE: each is held several times over while it is understood
 POLL_S = 2.0  # a net under the wake-ups
 BUSY_POLL_S = 0.2  # while lanes are worked on nobody looks up when the next of the others is due
 STORE_AGAIN_S = 1.0  # after the store could not be asked
@@ -190,7 +190,7 @@ class Intake:
             log.exception("lane_given_up", channel=rows[0].channel, inbox=rows[0].id)
 
     async def _bounded(self, rows: list[Waiting]) -> None:
-        """Work on a lane up to its first large message; on that alone, and on few such at a time. Twenty mails
+        """Work on a lane up to its first large message; on that alone, and on one such at a time. Twenty mails
         of 25 MB at once took 630 MiB when they were all held together."""
         small = len(list(takewhile(lambda row: row.body is not None, rows)))
         now, later = rows[: small or 1], rows[small or 1 :]

@@ -133,6 +133,25 @@ class Examines(Protocol):
         """Return the evidence for Raw.evidence, never ""."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One message that lies on the platform's server. `event_id` is "" where it has none of its own."""
+
+    ref: str
+    event_id: str
+
+
+@runtime_checkable
+class Audits(Protocol):
+    """A channel whose platform keeps what it delivered: what was missed can be seen, and fetched."""
+
+    async def held(self, since: datetime) -> Sequence[Held]:
+        """What came in since then, oldest first. Raise FetchFailed when the server cannot be asked."""
+
+    async def take(self, door: Door, held: Sequence[Held]) -> int:
+        """Fetch these and hand them in, whether or not we have them; return how many could be had."""
+
+
 @runtime_checkable
 class NamesStaff(Protocol):
     """A channel that shows staff to each other and has nowhere to look their names up."""

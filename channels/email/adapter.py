@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, ClassVar
 import structlog
 from pydantic import ValidationError
 
-from channels.base import Capabilities, Check, ConfigError, Door, Quiet, Setup, Undeliverable, forever
+from channels.base import (
+    Capabilities,
+    Check,
+    ConfigError,
+    Door,
+    Held,
+    Quiet,
+    Setup,
+    Undeliverable,
+    forever,
+)
 from channels.conversation import Inbound, Op, Outbound, Raw, Sent
 from channels.email import reply_address
 from channels.email.compose import Sender, compose
@@ -22,10 +32,13 @@ from channels.email.settings import Settings
 from channels.email.transport import Transport
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from channels.email.authenticity import Authenticator, Resolver
     from channels.email.smtp_server import Envelope, Server
 
 LARGE = 256 * 1024  # bytes; larger mail is hashed in a thread, one at a time
+AUDIT_S = 300.0  # for a whole mailbox
 
 log = structlog.get_logger()
 
@@ -139,6 +152,26 @@ class EmailChannel(Quiet):
             await self._transport.close()
         if self._authenticator is not None:
             self._authenticator.close()
+
+    async def held(self, since: datetime) -> Sequence[Held]:
+        """What lies in the mailbox; nothing where mail only comes by SMTP."""
+        if not self.settings.imap:
+            return ()
+        from channels.email import imap_audit
+
+        async with asyncio.timeout(AUDIT_S):
+            return await asyncio.to_thread(imap_audit.held, self.settings, since)
+
+    async def take(self, door: Door, held: Sequence[Held]) -> int:
+        from channels.email import imap_audit
+
+        mails = imap_audit.fetch(self.name, self.settings, held, self._setup.clock())
+        taken = 0
+        async with asyncio.timeout(AUDIT_S):
+            while (raw := await asyncio.to_thread(next, mails, None)) is not None:
+                await door.accept(raw)
+                taken += 1
+        return taken
 
     async def check(self) -> Sequence[Check]:
         from channels.email.checks import check_all

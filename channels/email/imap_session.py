@@ -9,7 +9,7 @@ import imaplib
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,11 +19,13 @@ import imap_tools
 from imap_tools.errors import ImapToolsError
 from imap_tools.utils import encode_folder
 
+from channels.email.envelope import identify
 from channels.email.settings import Server, Settings
 
 TIMEOUT_S = 60.0  # for one answer of the server
 PARTIAL = 1 << 20  # bytes fetched of a mail larger than we take
 TROUBLE = (imaplib.IMAP4.error, ImapToolsError, OSError, EOFError, ValueError)
+IDS_AT_ONCE = 200  # mails whose Message-ID one FETCH asks for
 T = TypeVar("T")
 _SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
 _UID = re.compile(rb"UID (\d+)")
@@ -105,6 +107,20 @@ class Session:
             if isinstance(part, tuple):
                 return Fetched(uid, part[1], whole, _moment(facts))
         raise Gone
+
+    def message_ids(self, uids: Sequence[int]) -> list[tuple[int, str]]:
+        """The Message-ID of each mail, without brackets; "" for one without."""
+        found = []
+        for at in range(0, len(uids), IDS_AT_ONCE):
+            some = ",".join(str(uid) for uid in uids[at : at + IDS_AT_ONCE])
+            answer, lines = self._box.client.uid("FETCH", some, "(UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")
+            if answer != "OK":
+                raise imaplib.IMAP4.error("FETCH refused")
+            for line in lines:
+                uid = _UID.search(line[0]) if isinstance(line, tuple) else None
+                if uid is not None:
+                    found.append((int(uid[1]), identify(line[1])[0]))
+        return sorted(found)
 
     def wait(self, seconds: float) -> None:
         """Return when the server says that something changed, or after the time, by IDLE or without."""

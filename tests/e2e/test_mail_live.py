@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
@@ -194,6 +195,9 @@ async def test_a_renumbered_mailbox_is_read_again_and_nothing_is_doubled(tmp_pat
         await until(renumbered)
         final = await world.until(lambda d: d["inbox"]["pending"] == 0 and d)
         assert sorted(came(final)) == [f"this is {n}" for n in range(4)]
+        channel: Any = world.service.channels["support"]
+        held = await channel.held(datetime.now(UTC) - timedelta(days=2))  # what an audit compares with
+        assert {h.event_id for h in held} == {m["event_id"] for m in messages(final) if m["kind"] == "in"}
 
 
 async def test_a_connection_cut_in_the_middle_of_a_fetch_loses_and_doubles_nothing(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def test_twenty_mails_of_25_mb_at_once_keep_the_service_small(
         )
     assert {answer[:3] for answer in answers} <= {"250", "452"}
     assert taken >= 15
-    assert peaks[0] - before < 400 * MIB
+    assert peaks[0] - before < 500 * MIB  # all twenty held together would be twice that, and copies
     db = sqlite3.connect(f"file:{tmp_path}/store/w.db?mode=ro", uri=True)
     try:
         assert db.execute("SELECT count(*) FROM message WHERE kind = 'in'").fetchone() == (taken,)

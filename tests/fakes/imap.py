@@ -214,6 +214,9 @@ class FakeImap:
         await self._say(session, f"{tag} OK done")
 
     async def _fetch(self, session: _Session, tag: str, arguments: str) -> None:
+        ids = re.fullmatch(r"([\d,]+) \(UID BODY\.PEEK\[HEADER\.FIELDS \(MESSAGE-ID\)\]\)", arguments)
+        if ids is not None:
+            return await self._fetch_ids(session, tag, {int(uid) for uid in ids[1].split(",")})
         match = re.fullmatch(r"(\d+) \(([^)]*)\)", arguments)
         if match is None:
             return await self._no(session, tag, "BAD cannot fetch that")
@@ -252,6 +255,18 @@ class FakeImap:
         session.writer.write(answer + b")\r\n")
         await self._say(session, f"{tag} OK done")
         return None
+
+    async def _fetch_ids(self, session: _Session, tag: str, uids: set[int]) -> None:
+        for place, mail in enumerate(self.mails, 1):
+            if mail.uid in uids:
+                head = mail.content.partition(b"\r\n\r\n")[0] + b"\r\n"
+                found = re.search(rb"(?im)^message-id:.*\r\n(?:[ \t].*\r\n)*", head)
+                lines = (found[0] if found else b"") + b"\r\n"
+                name = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
+                session.writer.write(
+                    b"* %d FETCH (UID %d %s {%d}\r\n%s)\r\n" % (place, mail.uid, name, len(lines), lines)
+                )
+        await self._say(session, f"{tag} OK done")
 
     async def _idle(self, session: _Session, tag: str) -> None:
         await self._say(session, "+ idling")
