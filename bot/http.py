@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
@@ -16,7 +17,7 @@ from bot.i18n import say
 from bot.office import Office, Turn
 from bot.service import rating
 from channels.base import ConfigError
-from crm_store import conversations, inbox, outbox, tickets
+from crm_store import conversations, files, inbox, outbox, tickets
 from crm_store.db import Store
 
 STUCK_AFTER_S = 120.0  # a raw message older than this that is still pending: the backlog does not move
@@ -45,6 +46,7 @@ class Pages:
             web.get("/ready", self.ready),
             web.get("/r/{token}", self.rating),
             web.post("/r/{token}", self.rate),
+            web.get("/f/{token}", self.file),
         ]
         if self._office.config.http.metrics:
             routes.append(web.get("/metrics", self.metrics))
@@ -72,6 +74,32 @@ class Pages:
 
         body = await render(self._store, self._doors)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def file(self, request: web.Request) -> web.Response:
+        """A file that was too large to show, for whoever was given the link; never opened in the browser."""
+        text = self._office.signed("file", request.match_info["token"]) or ""
+        number, _, until = text.partition("-")
+        if not number or int(until) < self._clock().timestamp():
+            raise web.HTTPNotFound
+
+        def find(tx: Connection) -> tuple[str, bytes | None]:
+            row = files.get(tx, int(number))
+            return (
+                (row.filename, files.content(tx, row.sha256))
+                if row is not None and row.sha256
+                else ("", None)
+            )
+
+        name, content = await self._store.read(find)
+        if content is None:
+            raise web.HTTPNotFound
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name or 'file', safe='')}",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        }
+        return web.Response(body=content, content_type="application/octet-stream", headers=headers)
 
     async def rating(self, request: web.Request) -> web.Response:
         """The rating form. Opening the link rates nothing: mail scanners open every link."""

@@ -8,12 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 from bot.access import Member
+from bot.i18n import say
 from bot.office import Turn
 from channels import rich
 from channels.conversation import Address, Op
-from channels.rich import Block, File, Reply, Text
+from channels.rich import Block, Button, Buttons, File, Reply, Text
 from crm_store import conversations, files, outbox, people, tickets
 from crm_store.conversations import NewMessage
+
+LINK_FOR = timedelta(days=30)  # of a file that is too large to show
 
 FOLD_TO = 2400  # characters of a long text that staff see at once; the whole follows as a file
 FOLD_ROOM = 200  # what stands beside the text in a post
@@ -284,6 +287,34 @@ def attached(turn: Turn, message_id: int) -> list[File]:
         )
         for a in files.of_message(turn.tx, message_id)
     ]
+
+
+def shown(turn: Turn, message_id: int) -> list[Block]:
+    """A customer's files for staff to see, as many and as large as is configured; the rest by name and link."""
+    desk = turn.office.config.desk
+    files_here = attached(turn, message_id)
+    sizes = {a.id: a.size or 0 for a in files.of_message(turn.tx, message_id)}
+    blocks: list[Block] = []
+    for file in files_here:
+        size = sizes[file.attachment_id]
+        few = sum(isinstance(b, File) for b in blocks) < desk.show_files
+        if few and size <= desk.show_file_mb * 1_000_000:
+            blocks.append(file)
+        else:
+            blocks += _named(turn, file, size)
+    return blocks
+
+
+def _named(turn: Turn, file: File, size: int) -> list[Block]:
+    lang = turn.office.staff_language
+    said = Text(say("thread.file_kept", lang, filename=file.filename, mb=f"{size / 1e6:.1f}"), small=True)
+    url = turn.office.config.http.public_url.rstrip("/")
+    if not url or not file.blob:
+        return [said]
+    until = int((turn.now + LINK_FOR).timestamp())
+    token = f"{file.attachment_id}-{until}"
+    link = f"{url}/f/{token}.{turn.office.sign('file', token)}"
+    return [said, Buttons((Button(say("thread.file_get", lang), url=link),))]
 
 
 def _folded(reply: Reply, limit: int) -> Reply:

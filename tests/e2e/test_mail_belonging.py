@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from dataclasses import replace
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from sqlalchemy import Connection, select
 
@@ -214,3 +218,35 @@ async def test_a_late_mail_has_not_failed_and_one_that_came_back_has(tmp_path: P
         identity = await desk.world.store.read(contacts.find_identity, "email", ANN)
         assert identity is not None
         assert identity.gone_at is not None
+
+
+async def test_files_too_large_or_too_many_to_show_are_kept_and_named_with_a_link(tmp_path: Path) -> None:
+    async with mail_desk(tmp_path) as desk:
+        office = desk.world.service.office
+        small = office.config.desk.model_copy(update={"show_file_mb": 1, "show_files": 2})
+        office.config = replace(office.config, desk=small)
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = ANN, ADDRESS, "Pictures"
+        mail["Message-ID"], mail["Date"] = "<files@good.example>", "Mon, 02 Mar 2026 10:00:00 +0000"
+        mail.set_content("My parcel arrived broken, see the pictures.")
+        film = os.urandom(1_500_000)
+        mail.add_attachment(film, maintype="video", subtype="mp4", filename="der Film.mp4")
+        for n in range(3):
+            mail.add_attachment(b"picture %d" % n, maintype="image", subtype="png", filename=f"p{n}.png")
+        await desk.mail(ANN, "", content=mail.as_bytes())
+        card = await desk.staff.card("see the pictures")
+        text = desk.staff.thread_text
+        await wait(lambda: "der Film.mp4 (1.5 MB) is kept" in text(card), "the film is named")
+        assert "p2.png (0.0 MB) is kept" in text(card)  # the third of two
+        assert "p0.png" in text(card)
+        blocks = [b for e in desk.staff.browser.in_thread(card) for b in e.get("blocks", [])]
+        links = re.findall(r"http://desk\.example(/f/[^\"\s]+)", json.dumps(blocks))
+        assert len(links) == 2
+        async with aiohttp.ClientSession(desk.world.url) as http:
+            async with http.get(links[0]) as found:
+                assert (found.status, await found.read()) == (200, film)
+                assert found.headers["Content-Disposition"] == "attachment; filename*=UTF-8''der%20Film.mp4"
+                assert found.content_type == "application/octet-stream"
+            for wrong in (links[0][:-1] + "x", "/f/1-99999999999.0", "/f/x"):
+                async with http.get(wrong) as found:
+                    assert found.status == 404
