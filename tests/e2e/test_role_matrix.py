@@ -345,6 +345,8 @@ async def test_a_staff_command_where_a_customer_reads_is_answered_to_the_asker_a
         for name in commands.everything():
             await slack.says("U0AGENT", "C0SHARED", spelled(name, "!"))
             tg.user_says(9001, spelled(name, "/"), chat_id=group)
+        answers = len(commands.everything()) - 2
+        await wait(lambda: min(len(slack.ephemerals), len(tg.sent(9001))) >= answers, "all answered", 60.0)
         await _quiet(world)
         assert [m for m in slack.messages("C0SHARED") if m.get("bot_id")] == []
         assert tg.sent(group) == []
