@@ -53,7 +53,7 @@ def _introduction(lines: Sequence[str], ours: list[bool], last: int) -> None:
         if first < 0 or ours[first]:
             return
         said = " ".join(lines[first : last + 1])
-        if _INTRODUCES.search(said) and _DATED.search(said) and len(said) < 300:
+        if len(said) < 300 and _INTRODUCES.search(said) and _DATED.search(said):
             ours[first : last + 1] = [True] * (last + 1 - first)
             return
 

@@ -19,7 +19,9 @@ _TOKENS = (
 )
 _TOKEN = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*+)"|' + _TOKENS, re.S)
 _TOKEN_UNQUOTED = re.compile(r"(?P<quoted>(?!))|" + _TOKENS, re.S)  # after a quote that never ends
-_BARE = re.compile(r"[^\s@<>\"(),;:]+@[^\s@<>\"(),;:]+")
+_BARE = re.compile(  # begun where a word begins only: from every letter of 60 KB without an @ it took 12 s
+    r"(?<![^\s@<>\"(),;:])[^\s@<>\"(),;:]++@[^\s@<>\"(),;:]+"
+)
 
 
 def addresses(values: Iterable[bytes], hint: str = "") -> tuple[Mailbox, ...]:

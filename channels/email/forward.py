@@ -98,7 +98,7 @@ def _block(lines: list[str], start: int) -> tuple[set[str], str, int]:
 
 def _folded(lines: list[str], start: int) -> list[str]:
     """The next line, where it goes on with the sender's."""
-    following = lines[start + 1 : start + 2]
+    following = [line[:500] for line in lines[start + 1 : start + 2]]
     return [] if following and _labelled(following[0])[0] else following
 
 

@@ -50,6 +50,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {  # n is about kilobytes
     "colons": lambda n: _text(b":" * (n * 1024)),
     "blanks": lambda n: _text(b" \n" * (n * 512)),
     "to_list": lambda n: b"To: " + b"a@b.example, " * (n * 78) + b"\n" + HEAD + b"\nhi",
+    "to_run": lambda n: b"To: " + b"\xff" * (n * 1024) + b"\n" + HEAD + b"\nhi",
     "to_quotes": lambda n: b"To: " + b'"\\' * (n * 512) + b"\n" + HEAD + b"\nhi",
     "to_angles": lambda n: b"To: " + b"a <b, " * (n * 170) + b"\n" + HEAD + b"\nhi",
     "to_comments": lambda n: b"To: " + b"(" * (n * 1024) + b"\n" + HEAD + b"\nhi",
