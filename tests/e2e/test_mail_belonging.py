@@ -93,7 +93,8 @@ async def test_copied_people_take_part_and_the_agent_sees_who_will_receive(tmp_p
         await wait(
             lambda: f"New in this conversation: {CAROL}" in desk.staff.thread_text(card), "told who is new"
         )
-        assert "Somebody new writes in this conversation" in desk.staff.thread_text(card)
+        warned = "Somebody new writes in this conversation"
+        await wait(lambda: warned in desk.staff.thread_text(card), "pointed out")
         await wait(lambda: CAROL in desk.staff.card_text(card), "the card names her as a recipient")
 
         await desk.mail("mallory@evil.example", "Let me in.", In_Reply_To=str(answer["Message-ID"]))
