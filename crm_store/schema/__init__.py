@@ -1,0 +1,58 @@
+"""Every table, a file a subject. Times are aware UTC, money is minor units with currency, platform ids are text."""
+
+from crm_store.schema.base import Json, UtcDateTime, metadata
+from crm_store.schema.desk import (
+    attachment,
+    audit,
+    blob,
+    conversation,
+    expectation,
+    message,
+    message_version,
+    participant,
+    thread,
+    thread_ref,
+    ticket,
+)
+from crm_store.schema.line import counter, cursor, event_count, inbox, journal, lease, meta, outbox
+from crm_store.schema.outside import api_request, api_token, webhook_event
+from crm_store.schema.people import contact, identity, staff, staff_code, staff_identity
+from crm_store.schema.trade import article, customer_event, macro, order, order_line
+
+__all__ = [
+    "Json",
+    "UtcDateTime",
+    "api_request",
+    "api_token",
+    "article",
+    "attachment",
+    "audit",
+    "blob",
+    "contact",
+    "conversation",
+    "counter",
+    "cursor",
+    "customer_event",
+    "event_count",
+    "expectation",
+    "identity",
+    "inbox",
+    "journal",
+    "lease",
+    "macro",
+    "message",
+    "message_version",
+    "meta",
+    "metadata",
+    "order",
+    "order_line",
+    "outbox",
+    "participant",
+    "staff",
+    "staff_code",
+    "staff_identity",
+    "thread",
+    "thread_ref",
+    "ticket",
+    "webhook_event",
+]

@@ -1,0 +1,200 @@
+"""What was said, and what is to be done about it."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from crm_store.schema.base import Json, at, id_, metadata, ref
+
+conversation = Table(
+    "conversation",
+    metadata,
+    id_(),
+    Column("key", String, nullable=False, unique=True),  # opaque; signed into reply addresses and links
+    Column("channel", String, nullable=False),
+    Column("room_id", String, nullable=False),
+    Column("thread_id", String, nullable=False, server_default=""),
+    ref("contact_id", "contact.id", nullable=False),
+    Column("subject", String, nullable=False, server_default=""),
+    Column("language", String, nullable=False),
+    Column("bot_muted", Boolean, nullable=False, server_default=text("false")),
+    Column("next_seq", Integer, nullable=False, server_default="1"),
+    at("created_at", nullable=False),
+    at("last_in_at"),
+    at("last_out_at"),
+    Index("ix_conversation_address", "channel", "room_id", "thread_id"),
+)
+
+participant = Table(  # others in the conversation (Cc): they receive replies too
+    "participant",
+    metadata,
+    id_(),
+    ref("conversation_id", "conversation.id", nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("name", String, nullable=False, server_default=""),
+    at("created_at", nullable=False),
+    UniqueConstraint("conversation_id", "user_id"),
+)
+
+thread_ref = Table(  # every platform id ever seen in a conversation
+    "thread_ref",
+    metadata,
+    Column("channel", String, primary_key=True),
+    Column("ref", String, primary_key=True),
+    ref("conversation_id", "conversation.id", nullable=False),
+)
+
+message = Table(
+    "message",
+    metadata,
+    id_(),
+    ref("conversation_id", "conversation.id", nullable=False),
+    ref("ticket_id", "ticket.id"),
+    Column("seq", Integer, nullable=False),
+    Column("kind", String, nullable=False),  # in out note
+    Column("channel", String, nullable=False),
+    Column("event_id", String, nullable=False, server_default=""),
+    Column("dedupe", String),  # unique per channel: the same event twice is one message
+    Column("external_id", String, nullable=False, server_default=""),  # its id where the customer reads it
+    Column("author_kind", String, nullable=False),  # customer staff bot
+    Column("author_id", Integer),
+    Column("author", String, nullable=False, server_default=""),
+    Column("text", Text, nullable=False),
+    Column("full_text", Text, nullable=False, server_default=""),
+    Column("subject", String, nullable=False, server_default=""),
+    Column("recipients", Json, nullable=False),  # frozen when written
+    Column("warnings", Json, nullable=False),
+    Column("album", String, nullable=False, server_default=""),
+    Column("staff_channel", String, nullable=False, server_default=""),  # where the agent wrote it
+    Column("staff_event_id", String, nullable=False, server_default=""),
+    at("sent_at", nullable=False),
+    at("created_at", nullable=False),
+    at("edited_at"),
+    at("deleted_at"),
+    UniqueConstraint("channel", "dedupe"),
+    UniqueConstraint("conversation_id", "seq"),
+    Index("ix_message_channel_event_id", "channel", "event_id"),
+    Index("ix_message_channel_external_id", "channel", "external_id"),
+    Index("ix_message_created_at", "created_at"),
+    Index("ix_message_staff_event", "staff_channel", "staff_event_id"),
+)
+
+message_version = Table(  # what it said before an edit
+    "message_version",
+    metadata,
+    id_(),
+    ref("message_id", "message.id", nullable=False),
+    Column("text", Text, nullable=False),
+    at("at", nullable=False),
+)
+
+blob = Table(  # content-addressed files
+    "blob",
+    metadata,
+    Column("sha256", String, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    at("created_at", nullable=False),
+)
+
+attachment = Table(
+    "attachment",
+    metadata,
+    id_(),
+    ref("message_id", "message.id", nullable=False),
+    Column("filename", String, nullable=False),
+    Column("content_type", String, nullable=False),
+    Column("size", Integer),
+    Column("kind", String, nullable=False),
+    Column("inline", Boolean, nullable=False),
+    Column("content_id", String, nullable=False, server_default=""),
+    Column("sha256", String, ForeignKey("blob.sha256"), index=True),
+    Column("channel", String, nullable=False),  # where `ref` can be fetched
+    Column("ref", Text, nullable=False, server_default=""),
+)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    id_(),
+    Column("number", Integer, nullable=False, unique=True),
+    ref("conversation_id", "conversation.id", nullable=False),
+    ref("contact_id", "contact.id", nullable=False),
+    Column("kind", String, nullable=False),  # enquiry complaint feedback
+    Column("status", String, nullable=False),  # new open pending closed
+    Column("priority", String, nullable=False, server_default="normal"),  # low normal high urgent
+    Column("subject", String, nullable=False),
+    Column("channel", String, nullable=False),
+    ref("assignee_id", "staff.id"),
+    ref("linked_to_id", "ticket.id"),
+    at("opened_at", nullable=False, index=True),
+    at("first_response_at"),
+    at("closed_at"),
+    Column("reopened", Integer, nullable=False, server_default="0"),
+    Column("acknowledged", Boolean, nullable=False, server_default=text("false")),
+    Column("rating", Integer),
+    Column("rating_comment", Text, nullable=False, server_default=""),
+    at("rating_asked_at"),
+    at("rated_at"),
+    at("snoozed_until"),
+)
+Index(
+    "ix_ticket_unclosed",
+    ticket.c.conversation_id,
+    sqlite_where=text("status <> 'closed'"),
+    postgresql_where=text("status <> 'closed'"),
+)
+Index(
+    "ix_ticket_snoozed",
+    ticket.c.snoozed_until,
+    sqlite_where=text("snoozed_until IS NOT NULL"),
+    postgresql_where=text("snoozed_until IS NOT NULL"),
+)
+
+thread = Table(  # a ticket's place on a staff side; thread_id is known once the card is sent
+    "thread",
+    metadata,
+    id_(),
+    ref("ticket_id", "ticket.id", nullable=False),
+    Column("channel", String, nullable=False),
+    Column("room_id", String, nullable=False),
+    Column("thread_id", String, nullable=False, server_default=""),
+    Column("card_event_id", String, nullable=False, server_default=""),
+    UniqueConstraint("ticket_id", "channel", "room_id"),
+    Index("ix_thread_address", "channel", "room_id", "thread_id"),
+)
+
+expectation = Table(  # a question we asked and whose answer we will understand
+    "expectation",
+    metadata,
+    id_(),
+    ref("conversation_id", "conversation.id", nullable=False),
+    Column("kind", String, nullable=False),  # helped, rating_comment, order_code, reply_text
+    Column("payload", Json, nullable=False),
+    at("expires_at", nullable=False),
+    UniqueConstraint("conversation_id", "kind"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    id_(),
+    at("at", nullable=False, index=True),
+    Column("actor", String, nullable=False),  # "staff:3", "telegram:77", "cli"
+    Column("action", String, nullable=False),
+    Column("object", String, nullable=False, server_default="", index=True),
+    Column("outcome", String, nullable=False),  # ok refused failed
+    Column("detail", Json, nullable=False),
+)

@@ -1,0 +1,78 @@
+"""Customers and staff, and who they are on each platform."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from crm_store.schema.base import Json, at, id_, metadata, ref
+
+contact = Table(
+    "contact",
+    metadata,
+    id_(),
+    Column("name", String, nullable=False, server_default=""),
+    Column("language", String),
+    Column("timezone", String),
+    Column("company", String, nullable=False, server_default=""),
+    Column("country", String, nullable=False, server_default=""),
+    Column("city", String, nullable=False, server_default=""),
+    Column("tags", Json, nullable=False),
+    Column("fields", Json, nullable=False),
+    Column("source", String, nullable=False, server_default=""),
+    at("created_at", nullable=False),
+    at("updated_at", nullable=False),
+)
+
+identity = Table(  # a contact on a platform; `space` is the kind of channel, or "phone"
+    "identity",
+    metadata,
+    id_(),
+    ref("contact_id", "contact.id", nullable=False),
+    Column("space", String, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("name", String, nullable=False, server_default=""),
+    Column("handle", String, nullable=False, server_default="", index=True),
+    at("verified_at"),
+    Column("verified_how", String, nullable=False, server_default=""),
+    at("gone_at"),
+    Column("gone_why", String, nullable=False, server_default=""),
+    at("created_at", nullable=False),
+    UniqueConstraint("space", "user_id"),
+)
+
+staff = Table(
+    "staff",
+    metadata,
+    id_(),
+    Column("name", String, nullable=False, unique=True),
+    Column("role", String, nullable=False),
+    Column("language", String),
+    at("created_at", nullable=False),
+    at("disabled_at"),
+)
+
+staff_identity = Table(
+    "staff_identity",
+    metadata,
+    id_(),
+    ref("staff_id", "staff.id", nullable=False),
+    Column("space", String, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("name", String, nullable=False, server_default=""),
+    at("created_at", nullable=False),
+    UniqueConstraint("space", "user_id"),
+)
+
+staff_code = Table(  # one-time codes, hashed
+    "staff_code",
+    metadata,
+    Column("digest", String, primary_key=True),
+    ref("staff_id", "staff.id", nullable=False),
+    at("expires_at", nullable=False),
+    at("used_at"),
+)
