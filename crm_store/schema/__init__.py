@@ -1,6 +1,7 @@
 """Every table, a file a subject. Times are aware UTC, money is minor units with currency, platform ids are text."""
 
 from crm_store.schema.base import Json, UtcDateTime, metadata
+from crm_store.schema.deals import contact_note, deal, deal_product, deal_stage
 from crm_store.schema.desk import (
     attachment,
     audit,
@@ -16,7 +17,7 @@ from crm_store.schema.desk import (
 )
 from crm_store.schema.line import counter, cursor, event_count, inbox, journal, lease, meta, outbox
 from crm_store.schema.outside import api_request, api_token, webhook_event
-from crm_store.schema.people import contact, identity, staff, staff_code, staff_identity
+from crm_store.schema.people import confirmation, contact, identity, staff, staff_code, staff_identity
 from crm_store.schema.trade import article, customer_event, macro, order, order_line
 
 __all__ = [
@@ -28,11 +29,16 @@ __all__ = [
     "attachment",
     "audit",
     "blob",
+    "confirmation",
     "contact",
+    "contact_note",
     "conversation",
     "counter",
     "cursor",
     "customer_event",
+    "deal",
+    "deal_product",
+    "deal_stage",
     "event_count",
     "expectation",
     "identity",

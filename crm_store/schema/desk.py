@@ -197,4 +197,5 @@ audit = Table(
     Column("object", String, nullable=False, server_default="", index=True),
     Column("outcome", String, nullable=False),  # ok refused failed
     Column("detail", Json, nullable=False),
+    Index("ix_audit_actor_at", "actor", "at"),
 )

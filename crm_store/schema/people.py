@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import (
     Column,
+    Integer,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -24,6 +26,7 @@ contact = Table(
     Column("tags", Json, nullable=False),
     Column("fields", Json, nullable=False),
     Column("source", String, nullable=False, server_default=""),
+    Column("owner_id", Integer, index=True),  # of staff, whose customer they are
     at("created_at", nullable=False),
     at("updated_at", nullable=False),
 )
@@ -52,6 +55,7 @@ staff = Table(
     Column("name", String, nullable=False, unique=True),
     Column("role", String, nullable=False),
     Column("language", String),
+    Column("team", String, nullable=False, server_default=""),
     at("created_at", nullable=False),
     at("disabled_at"),
 )
@@ -73,6 +77,19 @@ staff_code = Table(  # one-time codes, hashed
     metadata,
     Column("digest", String, primary_key=True),
     ref("staff_id", "staff.id", nullable=False),
+    at("expires_at", nullable=False),
+    at("used_at"),
+)
+
+confirmation = Table(  # what somebody was asked to confirm; the code hashed
+    "confirmation",
+    metadata,
+    Column("digest", String, primary_key=True),
+    ref("staff_id", "staff.id", nullable=False),
+    Column("command", String, nullable=False),
+    Column("args", Text, nullable=False),
+    Column("seen", Text, nullable=False, server_default=""),  # what the preview said, to compare
+    at("created_at", nullable=False),
     at("expires_at", nullable=False),
     at("used_at"),
 )
