@@ -77,7 +77,7 @@ class DeskSettings(_Table):
     )  # two letters: how phone numbers without a country are read
     secret: str = ""  # signs links and reply addresses; empty: generated and kept in the store
     ask_rating: bool = True
-    show_file_mb: int = Field(default=20, ge=1)  # a customer's larger file is kept, and named to staff
+    show_file_mb: int = Field(default=20, ge=1)  # a larger file of a mail is kept, and staff get a link
     show_files: int = Field(default=10, ge=1)  # … and so are those beyond so many of one message
 
     @field_validator("timezone")

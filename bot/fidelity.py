@@ -100,6 +100,9 @@ _EMAIL: Mapping[str, Cell] = {
     "html": LOOKS,
     "contact": Cell("carried", "a vCard is a file"),
     "quote": Cell("carried", "what is new; what it quotes stands above already"),
+    "large_document": Cell(
+        "degraded", "its name and a signed link to it (`show_file_mb`)", "thread.file_kept"
+    ),
     "inline_image": Cell("carried", "as a picture with the message"),
     "unknown": Cell("carried", "a part of an unknown type is a file"),
     "empty": Cell("carried", "a line says that there was no text"),

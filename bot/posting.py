@@ -290,26 +290,27 @@ def attached(turn: Turn, message_id: int) -> list[File]:
 
 
 def shown(turn: Turn, message_id: int) -> list[Block]:
-    """A customer's files for staff to see, as many and as large as is configured; the rest by name and link."""
-    desk = turn.office.config.desk
-    files_here = attached(turn, message_id)
+    """A customer's files for staff to see. Of those that are kept here too many are named, and so are too large
+    ones where a link can lead to them; what only the platform has is fetched when it is posted, and if that is
+    refused it is said why: to name it as kept would be untrue."""
+    desk, url = turn.office.config.desk, turn.office.config.http.public_url.rstrip("/")
     sizes = {a.id: a.size or 0 for a in files.of_message(turn.tx, message_id)}
     blocks: list[Block] = []
-    for file in files_here:
+    for file in attached(turn, message_id):
         size = sizes[file.attachment_id]
         few = sum(isinstance(b, File) for b in blocks) < desk.show_files
-        if few and size <= desk.show_file_mb * 1_000_000:
+        small = size <= desk.show_file_mb * 1_000_000 or not url
+        if not file.blob or (few and small):
             blocks.append(file)
         else:
-            blocks += _named(turn, file, size)
+            blocks += _named(turn, file, size, url)
     return blocks
 
 
-def _named(turn: Turn, file: File, size: int) -> list[Block]:
+def _named(turn: Turn, file: File, size: int, url: str) -> list[Block]:
     lang = turn.office.staff_language
     said = Text(say("thread.file_kept", lang, filename=file.filename, mb=f"{size / 1e6:.1f}"), small=True)
-    url = turn.office.config.http.public_url.rstrip("/")
-    if not url or not file.blob:
+    if not url:
         return [said]
     until = int((turn.now + LINK_FOR).timestamp())
     token = f"{file.attachment_id}-{until}"

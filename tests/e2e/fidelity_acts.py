@@ -38,13 +38,14 @@ FILES: dict[str, list[tuple[str, str, bytes]]] = {
 
 @dataclass
 class Want:
-    """What should be seen on the other side: words in one post, files (in one post), words that are gone.
-    Words longer than a post may come whole as a file, or (split) cut into posts."""
+    """What should be seen on the other side: words in one post, files (in one post), words that are gone, and
+    what a link leads to. Words longer than a post may come whole as a file, or (split) cut into posts."""
 
     words: list[str] = field(default_factory=list)
     files: list[bytes] = field(default_factory=list)
     whole: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    linked: bytes = b""
 
     def missing(self, posts: list[Post]) -> str:
         """What is not seen yet, in words; "" when all is."""
@@ -340,7 +341,8 @@ class MailCustomer(Acts):
         return await self._with(f"a {kind}", *FILES[kind])
 
     async def large_document(self) -> Want:
-        return await self._with("a large one", ("big.bin", "application/octet-stream", BIG))
+        want = await self._with("a large one", ("big.bin", "application/octet-stream", BIG))
+        return Want(want.words, linked=BIG)
 
     async def contact(self) -> Want:
         return await self._with(

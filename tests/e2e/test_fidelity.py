@@ -29,6 +29,7 @@ from tests.world import running
 
 PARCEL = "My parcel by {} arrived broken and nobody answers. This is the third time I write!"
 PATIENCE_S = 4.0
+LINKED = re.compile(r"http://desk\.example(/f/[\w.-]+)")
 EVERYTHING: dict[str, Any] = {
     **dict.fromkeys(("telegram", "slack", "mail", "telegram_staff"), True),
     "web_per_minute": 3000,
@@ -254,9 +255,22 @@ async def _missing(sides: Sides, way: Way, kind: str, want: Want | Exception, fa
         return gone.missing(await far.posts())
 
     async def look() -> str:
-        return want.missing(await far.posts())
+        return want.missing(await far.posts()) or await _unlinked(sides, far, want.linked)
 
     return await until(look, PATIENCE_S)
+
+
+async def _unlinked(sides: Sides, far: Any, content: bytes) -> str:
+    """Follow the links that stand there."""
+    if not content:
+        return ""
+    found = [link for post in await far.posts() for link in LINKED.findall(repr(post.raw))]
+    async with aiohttp.ClientSession(sides.world.url) as http:
+        for link in dict.fromkeys(found):
+            async with http.get(link) as response:
+                if response.status == 200 and await response.read() == content:
+                    return ""
+    return f"a link to {len(content)} bytes among {found}"
 
 
 class _Any(dict[str, str]):
@@ -265,7 +279,7 @@ class _Any(dict[str, str]):
     MARK = "\0any\0"
 
     def keys(self) -> Any:
-        return ("channel", "reason", "recipients", "filename", "name", "text")
+        return ("channel", "reason", "recipients", "filename", "mb", "name", "text")
 
     def __getitem__(self, key: str) -> str:
         return self.MARK

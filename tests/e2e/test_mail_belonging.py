@@ -251,3 +251,21 @@ async def test_files_too_large_or_too_many_to_show_are_kept_and_named_with_a_lin
             for wrong in (links[0][:-1] + "x", "/f/1-99999999999.0", "/f/x"):
                 async with http.get(wrong) as found:
                     assert found.status == 404
+
+
+async def test_without_a_public_address_a_large_file_is_shown_since_no_link_leads_to_it(
+    tmp_path: Path,
+) -> None:
+    async with mail_desk(tmp_path) as desk:
+        office = desk.world.service.office
+        small = office.config.desk.model_copy(update={"show_file_mb": 1})
+        nowhere = office.config.http.model_copy(update={"public_url": ""})
+        office.config = replace(office.config, desk=small, http=nowhere)
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = ANN, ADDRESS, "Film"
+        mail["Message-ID"], mail["Date"] = "<film@good.example>", "Mon, 02 Mar 2026 10:00:00 +0000"
+        mail.set_content("My parcel arrived broken, see the film.")
+        mail.add_attachment(os.urandom(1_500_000), maintype="video", subtype="mp4", filename="film.mp4")
+        await desk.mail(ANN, "", content=mail.as_bytes())
+        card = await desk.staff.card("see the film")
+        await wait(lambda: "(film.mp4)" in desk.staff.thread_text(card), "the film itself")
