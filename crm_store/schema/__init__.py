@@ -18,6 +18,7 @@ from crm_store.schema.desk import (
 from crm_store.schema.line import counter, cursor, event_count, inbox, journal, lease, meta, outbox
 from crm_store.schema.outside import api_request, api_token, webhook_event
 from crm_store.schema.people import confirmation, contact, identity, staff, staff_code, staff_identity
+from crm_store.schema.privacy import consent, erased_key, erasure
 from crm_store.schema.trade import article, customer_event, macro, order, order_line
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "audit",
     "blob",
     "confirmation",
+    "consent",
     "contact",
     "contact_note",
     "conversation",
@@ -39,6 +41,8 @@ __all__ = [
     "deal",
     "deal_product",
     "deal_stage",
+    "erased_key",
+    "erasure",
     "event_count",
     "expectation",
     "identity",
