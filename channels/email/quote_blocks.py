@@ -14,7 +14,6 @@ _QUOTING = re.compile(  # what older programs write: `Quoting Bob <b@x>:`, `In a
     r"|in news:|цитирую|引用)\b.{0,140}(?:[:：]|\.{3}|…)\s*$",
     re.I,
 )
-_LINE_WORD = re.compile(r"line|ligne|línea|riga|linha|regel|lijn|linie|zeile|linea|行|线|線|줄|선", re.I)
 _RULER = re.compile(r"^\s?[-_=—–─━*]{5,}\s*$")
 _AT_END = re.compile(r"[>)\]\"*]\s*[:：]\s*[*_]*$")
 _WROTE_AFTER = re.compile(  # `Name <address> escreveu (date):`
@@ -74,7 +73,7 @@ def block_at(lines: list[Line], i: int, budget: Budget) -> Block | None:
     header = _header_block(lines, i)
     if header:
         return Block(header, "header")
-    if len(text) < 250 and _LINE_WORD.search(text) and quote_words.ABOVE.search(text):
+    if len(text) < 250 and quote_words.ABOVE.search(text):
         return Block(i + 1, "above")
     return _attribution(lines, i, budget)
 
@@ -293,7 +292,7 @@ def _opens_address(lines: list[Line], blank: int) -> bool:
 
 def _could_end(text: str) -> bool:
     tail = text[-40:].rstrip(" *_")
-    return tail.endswith((":", "：", ">", ")", "]", "...", "…")) or bool(quote_words.WROTE_LAST.search(tail))
+    return tail.endswith((":", "：", ">", ")", "]", "...", "…")) or quote_words.wrote_last(tail)
 
 
 def _closed_sentence(text: str) -> bool:
@@ -320,7 +319,7 @@ def _introduces(bare: str, *, single: bool, starts: bool, quote_next: bool) -> b
     opens = starts or (found is not None and found.start() < 30)
     time = quote_words.TIME.search(bare) is not None
     address = "@" in bare
-    if quote_words.WROTE_LAST.search(bare[-80:]):
+    if quote_words.wrote_last(bare[-80:]):
         named = single or quote_next or bare.lstrip("\"'“*- ")[:1].isupper()
         if address and (opens or named):
             return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from channels.email.quick import Quick
+
 _DELIMITER = re.compile(r"^(?:--|—|––|__)\s?$")
 _WEAK_DELIMITER = re.compile(
     r"^\s?(?:[-_=*~#─━―－＿＝＊~・･]{3,}|[—–]{1,}|(?:- ){2,}-?|(?:\* ){3,}\*?|(?:[-=*]\s?[-=*+]\s?){5,})\s*$"
@@ -126,35 +128,84 @@ _FOOTER = re.compile(
     r"|pensez à l'environnement))",
     re.I,
 )
-_DISCLAIMER = re.compile(
-    r"(?:this|the) (?:e-?mail|message|communication|transmission"
-    r"|information)[^.]{0,120}(?:confidential|privileged|intended (?:only|solely|exclusively)"
-    r"|proprietary)|intended recipient|intended (?:only |solely )?for the (?:use|person|individual"
-    r"|addressee|named)"
-    r"|received (?:this|it)[^.]{0,40}in error[^.]{0,200}(?:delete|notify|destroy)"
-    r"|confidentiality (?:notice|note)|^\W{0,3}(?:legal )?disclaimer\s?:|privileged and confidential"
-    r"|registered (?:office|in england)[^.]{0,80}(?:no\.?|number|company)"
-    r"|diese (?:e-?mail|nachricht)[^.]{0,120}(?:vertraulich|rechtlich geschützt)|nicht der (?:richtige"
-    r"|vorgesehene|beabsichtigte) (?:adressat|empfänger)|irrtümlich erhalten|ce (?:message|courriel"
-    r"|mail|courrier)[^.]{0,160}(?:confidentiel|destinataire|exclusif)|pas le destinataire"
-    r"|(?:este|el presente) (?:mensaje|correo|e-?mail)[^.]{0,160}(?:confidencial|destinatario"
-    r"|privilegiad)|no es (?:usted )?el destinatario|questo messaggio[^.]{0,160}(?:riservat"
-    r"|confidenzial|destinatari)|(?:esta mensagem|este e-?mail)[^.]{0,160}(?:confidencia|destinatário)"
-    r"|dit (?:bericht|e-?mailbericht)[^.]{0,120}(?:vertrouwelijk|bestemd)"
-    r"|de informatie in dit[^.]{0,80}bericht"
-    r"|(?:niniejsza|ta) (?:wiadomość|korespondencja)[^.]{0,120}(?:poufn|adresat)|detta (?:mejl|e-?post"
-    r"|meddelande)[^.]{0,100}konfidentiell|denne (?:e-?mail|e-?post|melding)[^.]{0,100}(?:fortrolig"
-    r"|konfidensiel)|(?:настоящее|это|данное) (?:сообщение|письмо)[^.]{0,120}(?:конфиденциал)"
-    r"|tato zpráva[^.]{0,100}důvěrn|bu (?:e-?posta|ileti|mesaj)[^.]{0,120}(?:gizli|özel)"
-    r"|(?:本|此|该|這|这封|本封)(?:电子)?(?:電子)?(?:邮件|郵件|信件|邮件及其附件"
-    r"|email)[^。]{0,80}(?:保密|机密|機密|仅供|僅供|仅限|秘密)"
-    r"|(?:如果|若|倘若)(?:您|你|阁下)[^。]{0,12}(?:不是|并非|非)[^。]{0,20}收[件信]人|(?:误收"
-    r"|错误地收到|誤收)[^。]{0,10}(?:邮件|郵件)"
-    r"|免责声明|免責聲明|保密(?:声明|提示|须知)"
-    r"|(?:この|本)(?:電子)?メール[^。]{0,60}(?:機密|秘密|宛先|意図)|誤って(?:受信|送信|届)|(?:본"
-    r"|이)\s?(?:전자\s?)?(?:메일|이메일|전자우편"
-    r"|메시지)[^.]{0,80}(?:기밀|비밀|수신자|보안)|잘못\s?(?:수신|전송|발송)",
-    re.I | re.M,
+_DISCLAIMER = Quick(
+    re.compile(
+        r"(?:this|the) (?:e-?mail|message|communication|transmission"
+        r"|information)[^.]{0,120}(?:confidential|privileged|intended (?:only|solely|exclusively)"
+        r"|proprietary)|intended recipient|intended (?:only |solely )?for the (?:use|person|individual"
+        r"|addressee|named)"
+        r"|received (?:this|it)[^.]{0,40}in error[^.]{0,200}(?:delete|notify|destroy)"
+        r"|confidentiality (?:notice|note)|^\W{0,3}(?:legal )?disclaimer\s?:|privileged and confidential"
+        r"|registered (?:office|in england)[^.]{0,80}(?:no\.?|number|company)"
+        r"|diese (?:e-?mail|nachricht)[^.]{0,120}(?:vertraulich|rechtlich geschützt)|nicht der (?:richtige"
+        r"|vorgesehene|beabsichtigte) (?:adressat|empfänger)|irrtümlich erhalten|ce (?:message|courriel"
+        r"|mail|courrier)[^.]{0,160}(?:confidentiel|destinataire|exclusif)|pas le destinataire"
+        r"|(?:este|el presente) (?:mensaje|correo|e-?mail)[^.]{0,160}(?:confidencial|destinatario"
+        r"|privilegiad)|no es (?:usted )?el destinatario|questo messaggio[^.]{0,160}(?:riservat"
+        r"|confidenzial|destinatari)|(?:esta mensagem|este e-?mail)[^.]{0,160}(?:confidencia|destinatário)"
+        r"|dit (?:bericht|e-?mailbericht)[^.]{0,120}(?:vertrouwelijk|bestemd)"
+        r"|de informatie in dit[^.]{0,80}bericht"
+        r"|(?:niniejsza|ta) (?:wiadomość|korespondencja)[^.]{0,120}(?:poufn|adresat)|detta (?:mejl|e-?post"
+        r"|meddelande)[^.]{0,100}konfidentiell|denne (?:e-?mail|e-?post|melding)[^.]{0,100}(?:fortrolig"
+        r"|konfidensiel)|(?:настоящее|это|данное) (?:сообщение|письмо)[^.]{0,120}(?:конфиденциал)"
+        r"|tato zpráva[^.]{0,100}důvěrn|bu (?:e-?posta|ileti|mesaj)[^.]{0,120}(?:gizli|özel)"
+        r"|(?:本|此|该|這|这封|本封)(?:电子)?(?:電子)?(?:邮件|郵件|信件|邮件及其附件"
+        r"|email)[^。]{0,80}(?:保密|机密|機密|仅供|僅供|仅限|秘密)"
+        r"|(?:如果|若|倘若)(?:您|你|阁下)[^。]{0,12}(?:不是|并非|非)[^。]{0,20}收[件信]人|(?:误收"
+        r"|错误地收到|誤收)[^。]{0,10}(?:邮件|郵件)"
+        r"|免责声明|免責聲明|保密(?:声明|提示|须知)"
+        r"|(?:この|本)(?:電子)?メール[^。]{0,60}(?:機密|秘密|宛先|意図)|誤って(?:受信|送信|届)|(?:본"
+        r"|이)\s?(?:전자\s?)?(?:메일|이메일|전자우편"
+        r"|메시지)[^.]{0,80}(?:기밀|비밀|수신자|보안)|잘못\s?(?:수신|전송|발송)",
+        re.I | re.M,
+    ),
+    (
+        "confiden",
+        "privileg",
+        "intended",
+        "proprietary",
+        "in error",
+        "disclaimer",
+        "registered",
+        "vertraulich",
+        "rechtlich gesch",
+        "nicht der",
+        "irrtümlich",
+        "destinat",
+        "exclusif",
+        "el destinatario",
+        "riservat",
+        "vertrouwelijk",
+        "bestemd",
+        "de informatie in dit",
+        "poufn",
+        "adresat",
+        "konfiden",
+        "fortrolig",
+        "конфиденциал",
+        "důvěrn",
+        "gizli",
+        "özel",
+        "密",
+        "秘",
+        "仅",
+        "僅",
+        "收",
+        "声明",
+        "聲明",
+        "密声",
+        "提示",
+        "须知",
+        "宛先",
+        "意図",
+        "誤って",
+        "기밀",
+        "비밀",
+        "수신",
+        "보안",
+        "전송",
+        "발송",
+    ),
 )
 _LIST_FOOTER = re.compile(
     r"mailing list|mailman|listinfo|lists?\.[\w-]+\.\w+|unsubscribe|google groups|yahoogroups"
@@ -262,7 +313,7 @@ def _cut_footers(out: list[str]) -> bool:
         while start > floor and out[start - 1].strip():
             start -= 1
         paragraph = "\n".join(out[start:])[:1500]
-        if _DISCLAIMER.search(paragraph) and start > _first_text(out):
+        if start > _first_text(out) and _DISCLAIMER.search(paragraph):
             marker = next(
                 (n for n in range(start, len(out)) if _DISCLAIMER.search("\n".join(out[n : n + 4])[:800])),
                 start,
