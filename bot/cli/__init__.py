@@ -94,6 +94,7 @@ def _ask(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
 def _command(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     sub.add_argument("text")
     sub.add_argument("--as", dest="name", required=True, metavar="NAME", help="the staff member who asks")
+    sub.add_argument("--yes", action="store_true", help="confirm what asks for a second confirmation")
     sub.add_argument("--json", action="store_true")
 
 

@@ -77,7 +77,7 @@ def _asked(tx: Connection, office: Any, text: str, lang: str | None) -> dict[str
 
 
 def command(arguments: argparse.Namespace) -> int:
-    from bot import commands
+    from bot import commands, confirm
     from bot.access import member
     from bot.office import Turn
 
@@ -94,6 +94,9 @@ def command(arguments: argparse.Namespace) -> int:
             turn = Turn(tx, office, datetime.now(UTC))
             done = commands.perform(turn, who, arguments.text)
             commands.audited(turn, who, done)
+            if done.code and arguments.yes:
+                done = confirm.redeem(turn, who, done.code)
+                commands.audited(turn, who, done)
             return done
 
         return await store.write(perform)
@@ -104,6 +107,8 @@ def command(arguments: argparse.Namespace) -> int:
         print_json({"text": text, "blocks": json.loads(rich.dump(done.reply))})
     else:
         print(text)
+    if done.code:
+        print("wellheard: nothing is done yet; to do it at once, add --yes", file=sys.stderr)
     return 0 if all(outcome == "ok" for *_, outcome in done.audits) else 1
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from bot import i18n, posting
+from bot import access, i18n, lookups, posting
 from bot.access import EVERYONE, Member
+from bot.confirm import Confirmed
 from bot.i18n import UserError, say
 from bot.office import Turn
 from channels.conversation import Inbound, Kind
@@ -42,7 +43,12 @@ class Ask:
     lang: str
     ticket: Any = None  # the ticket whose thread it was asked in
     inbound: Inbound | None = None
-    read_of: list[str] = field(default_factory=list)  # whose data was shown: "contact:5", for the audit log
+    read_of: list[str] = field(default_factory=list)  # whose card was shown: "contact:5", for the audit log
+    found_of: list[str] = field(default_factory=list)  # what else was shown: "contact:5", "ticket:12"
+    command: str = ""  # its name
+    confirmed: Confirmed | None = None  # set when this is the second time: see bot/confirm.py
+    codes: list[str] = field(default_factory=list)  # by which it can be confirmed, when that was asked for
+    audits: list[tuple[str, str, str]] = field(default_factory=list)  # more for the audit log
 
     def say(self, key: str, **values: object) -> str:
         return say(key, self.lang, **values)
@@ -53,19 +59,25 @@ Run = Callable[[Ask], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A staff command. `reads` ones run in a snapshot and never hold the writer."""
+    """A staff command. `reads` ones run in a snapshot and never hold the writer; `confirms` ones ask for a
+    second confirmation before they do anything."""
 
     name: str
     roles: frozenset[str]
     run: Run
     reads: bool
+    confirms: bool = False
 
 
-def command(name: str, *, roles: frozenset[str] = EVERYONE, reads: bool = False) -> Callable[[Run], Run]:
+def command(
+    name: str, *, roles: frozenset[str] = EVERYONE, reads: bool = False, confirms: bool = False
+) -> Callable[[Run], Run]:
     """Register a command. Its description and usage are words: `command.NAME` and `usage.NAME`."""
+    if reads and confirms:
+        raise ValueError(f"/{name}: what is to be confirmed is written down")
 
     def register(run: Run) -> Run:
-        _REGISTRY[name] = Command(name, roles, run, reads)
+        _REGISTRY[name] = Command(name, roles, run, reads, confirms)
         return run
 
     return register
@@ -121,6 +133,7 @@ class Performed:
 
     reply: Reply
     audits: tuple[tuple[str, str, str], ...] = ()
+    code: str = ""  # nothing is done yet: by this it can be confirmed
 
 
 def run(turn: Turn, inbound: Inbound, member: Member, ticket: Any = None, text: str = "") -> None:
@@ -143,11 +156,19 @@ def finish(turn: Turn, inbound: Inbound, member: Member, done: Performed) -> Non
 
 def audited(turn: Turn, member: Member, done: Performed) -> None:
     for action, object, outcome in done.audits:
-        audit.record(turn.tx, turn.now, member.actor, action, object, outcome)
+        audit.record(turn.tx, turn.now, member.actor, action, object, outcome, via=turn.via)
+        if action == lookups.REFUSED:
+            lookups.alarm(turn, member)
 
 
 def perform(
-    turn: Turn, member: Member, text: str, ticket: Any = None, *, inbound: Inbound | None = None
+    turn: Turn,
+    member: Member,
+    text: str,
+    ticket: Any = None,
+    *,
+    inbound: Inbound | None = None,
+    confirmed: Confirmed | None = None,
 ) -> Performed:
     """Run the text of a command as a person; refusals and mistakes are answers too."""
     parsed = parse(text) or parse(f"/{text.strip()}")
@@ -158,29 +179,39 @@ def perform(
     name, args = parsed
     found = everything().get(name)
     if found is None:
-        return Performed(Reply.of(_unknown(name, lang)), (("command", name[:40], "unknown"),))
-    if member.role not in found.roles:
+        allowed = [n for n, one in everything().items() if turn.office.access.allows(member.role, n, one.roles)]
+        return Performed(Reply.of(_unknown(name, lang, allowed)), (("command", name[:40], "unknown"),))
+    if not turn.office.access.allows(member.role, name, found.roles):
         refusal = Reply.of(say("staff.refused", lang, role=say(f"role.{member.role}", lang), name=name))
         return Performed(refusal, (("command", name, "refused"),))
-    ask = Ask(turn, member, args, lang, ticket, inbound)
+    ask = Ask(turn, member, args, lang, ticket, inbound, command=name, confirmed=confirmed)
     try:
         with savepoint(turn.tx):
             reply = found.run(ask)
     except UserError as error:
-        return Performed(Reply.of(say(error.key, lang, **error.values)), (("command", name, "failed"),))
+        more = ((lookups.REFUSED, "", "refused"),) if isinstance(error, lookups.TooMany) else ()
+        answer = access.shown(turn, member, Reply.of(say(error.key, lang, **error.values)))
+        return Performed(answer, (("command", name, "failed"), *more))
     except (DBAPIError, Conflict):  # the store's business: it repeats the transaction
         raise
     except Exception:
         log.exception("command_failed", command=name, staff=member.id)
         return Performed(Reply.of(say("staff.failed", lang)), (("command", name, "error"),))
-    shown = tuple(("profile", object, "ok") for object in ask.read_of)
-    return Performed(reply, (("command", name, "ok"), *shown))
+    shown = tuple(
+        (action, object, "ok")
+        for action, objects in (("profile", ask.read_of), ("found", ask.found_of))
+        for object in dict.fromkeys(objects)
+    )
+    outcome = "asked" if ask.codes else "ok"
+    code = ask.codes[-1] if ask.codes else ""
+    reply = access.shown(turn, member, reply)
+    return Performed(reply, (("command", name, outcome), *ask.audits, *shown), code)
 
 
-def _unknown(name: str, lang: str) -> str:
+def _unknown(name: str, lang: str, allowed: Collection[str]) -> str:
     from rapidfuzz import process  # 60 ms of import, for a typing mistake only
 
-    best = process.extractOne(name, list(everything()), score_cutoff=60)
+    best = process.extractOne(name, [n for n in everything() if n in allowed], score_cutoff=60)
     if best is None:
         return say("staff.unknown_command_bare", lang, name=name)
     return say("staff.unknown_command", lang, name=name, nearest=best[0])

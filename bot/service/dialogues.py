@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot import i18n, posting, relay
+from bot import confirm, i18n, posting, relay
 from bot.access import AGENTS, Member
 from bot.i18n import UserError, say
 from bot.office import Turn
@@ -28,6 +28,8 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["open_ticket"]:
             _for_agents(turn, member, OPEN)
             opening.open_ticket(turn, inbound, member)
+        case ["confirm", *_]:
+            confirm.pressed(turn, inbound, member, ticket)
         case ["home", *rest]:
             home.take(turn, inbound, member, rest[0] if rest else "")
         case ["profile", number, ("edit" | "set") as what] if number.isdigit():
