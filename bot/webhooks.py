@@ -62,11 +62,12 @@ def sign(secret: str, body: bytes, at: int) -> str:
 
 
 def body_of(row: Leaving, said: Any) -> bytes:
-    """What is sent. `data` is the object as the API shows it, as it is now; null when it is gone."""
+    """What is sent. `data` is the object as the API shows it, as it is now; null when it is gone. `at` always has
+    its fraction: "…:54Z" would sort after "…:54.2Z", and receivers compare these as strings."""
     told = {
         "id": row.key,
         "type": row.type,
-        "at": row.created_at.isoformat().replace("+00:00", "Z"),
+        "at": row.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "object": row.lane,
         "data": None if said is None else json.loads(said.model_dump_json()),
     }

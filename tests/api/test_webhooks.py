@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bot.config import parse
 from crm_store import contacts, importer, schema, webhooks
 from crm_store.backup import backup, restore
 from crm_store.db import Store
-from crm_store.import_values import Defaults
+from crm_store.importing.values import Defaults
 from tests.api.kit import Caller, served, ticketed, token
 from tests.e2e.test_crash import _free_port
 from tests.fakes.receiver import SECRET, Receiver
@@ -133,6 +134,15 @@ async def test_each_event_arrives_signed_and_in_order_under_every_fault(tmp_path
         repeated = [event for event, times in shop.taken.items() if times > 1]
         assert repeated  # what was taken and not heard of came again, with its id
         assert set(shop.taken) == {one["id"] for one in shop.told}
+
+
+def test_the_times_of_events_sort_as_strings_whatever_their_fraction() -> None:
+    second = datetime(2026, 3, 2, 10, 0, 5, tzinfo=UTC)
+    times = [second, second + timedelta(milliseconds=1), second + timedelta(seconds=1)]
+    rows = [webhooks.Leaving(1, "k", "u", "order:1", "order.changed", 1, at, 1, 1) for at in times]
+    told = [json.loads(telling.body_of(row, None))["at"] for row in rows]
+    assert told == sorted(told)
+    assert told[0] == "2026-03-02T10:00:05.000000Z"
 
 
 async def test_a_receiver_that_says_when_is_left_alone_until_then(tmp_path: Path) -> None:
