@@ -1,20 +1,64 @@
-"""Access: which role may do what. Authority comes from an enrolled identity, never from a room."""
+"""Access: what each role may do, of whose rows, and what is masked. Authority comes from an enrolled identity,
+never from a room.
+
+One table says which command a role may use: the roles of the command's record, and what the configuration adds
+or takes away. Buttons, forms, reactions and the API go by the command that does the same thing (`BY_COMMAND`), so
+that nobody can press what they may not type.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from bot.i18n import UserError, say
 from channels.conversation import Author
-from crm_store import people
+from crm_store import audit, people, scope
+from crm_store.scope import Scope
+
+if TYPE_CHECKING:
+    from bot.config import RoleSettings
+    from bot.office import Turn
+    from channels.rich import Reply
 
 ROLES = ("viewer", "agent", "sales", "manager", "admin")
 
 EVERYONE = frozenset(ROLES)
 AGENTS = frozenset(("agent", "sales", "manager", "admin"))
+SELLERS = frozenset(("sales", "manager", "admin"))
 MANAGERS = frozenset(("manager", "admin"))
+MASKED = frozenset(("viewer",))  # who sees a***@example.com unless the configuration says otherwise
+
+BY_COMMAND = {  # what is done without typing a command, and the command that does the same
+    "profile": "customer",
+    "profile edit": "set",
+    "profile set": "set",
+    "send_to_customer": "reply",
+    "open_ticket": "ticket",
+    "ticket reply": "reply",
+    "ticket send": "reply",
+    "ticket note": "note",
+    "ticket noted": "note",
+    "ticket macro": "macro",
+    "ticket use": "macro",
+    "api customers:read": "customer",
+    "api conversations:read": "customer",
+    "api orders:read": "customer",
+    "api events:read": "customer",
+    "api tickets:read": "tickets",
+    "api articles:read": "help",
+    "api deals:read": "deal",
+    "api customers:write": "set",
+    "api orders:write": "set",
+    "api events:write": "set",
+    "api articles:write": "macro",
+    "api tickets:write": "ticket",
+    "api messages:write": "reply",
+    "api deals:write": "deal",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +87,101 @@ def recognise(tx: Connection, space: str, author: Author) -> Member | None:
         return None
     row = people.by_identity(tx, space, author.user_id)
     return member(row, author.language) if row is not None else None
+
+
+class Access:
+    """The table: who may use which command, whose rows they see, and what is masked for them."""
+
+    def __init__(self, roles: Mapping[str, RoleSettings]) -> None:
+        self._roles = roles
+
+    def may(self, who: Member, what: str) -> bool:
+        """Whether somebody may use a command, or do what `BY_COMMAND` names; "ticket close" is /ticket."""
+        from bot.commands import everything
+
+        name = BY_COMMAND.get(what) or what.partition(" ")[0]
+        found = everything().get(name)
+        return found is not None and self.allows(who.role, found.name, found.roles)
+
+    def allows(self, role: str, command: str, by_default: frozenset[str]) -> bool:
+        rule = self._roles.get(role)
+        if rule is None:
+            return role in by_default
+        return command not in rule.deny and (role in by_default or command in rule.allow)
+
+    def rows(self, role: str) -> str:
+        """own, team or all."""
+        rule = self._roles.get(role)
+        return rule.rows if rule is not None else "all"
+
+    def masks(self, role: str) -> bool:
+        rule = self._roles.get(role)
+        return role in MASKED if rule is None or rule.mask is None else rule.mask
+
+
+def require(turn: Turn, who: Member, what: str) -> None:
+    """Raise UserError, and note it, when somebody may not do something that is done without a command."""
+    if not turn.office.access.may(who, what):
+        refuse(turn, who, what)
+        raise UserError("staff.refused", role=say(f"role.{who.role}", turn.language_of(who)), name=what)
+
+
+def refuse(turn: Turn, who: Member, what: str, object: str = "") -> None:
+    audit.record(turn.tx, turn.now, who.actor, "action", object or what, "refused", via=turn.via)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+def scope_of(turn: Turn, who: Member) -> Scope | None:
+    """Whose rows somebody sees; None for all."""
+    match turn.office.access.rows(who.role):
+        case "own":
+            return Scope(frozenset([who.id]))
+        case "team":
+            return Scope(frozenset(people.team_of(turn.tx, who.id)))
+        case _:
+            return None
+
+
+def sees_ticket(turn: Turn, who: Member, row: Any) -> bool:
+    return row is not None and scope.has_ticket(turn.tx, scope_of(turn, who), row.id)
+
+
+def sees_contact(turn: Turn, who: Member, contact_id: int) -> bool:
+    return scope.has_contact(turn.tx, scope_of(turn, who), contact_id)
+
+
+def seen_ticket(turn: Turn, who: Member, row: Any, number: object) -> Any:
+    """The ticket. Raise UserError when there is none or it is none of theirs: which, they are not told."""
+    if not sees_ticket(turn, who, row):
+        raise UserError("staff.no_ticket", number=str(number)[:20])
+    return row
+
+
+def seen_contact(turn: Turn, who: Member, contact_id: int) -> int:
+    """The contact. Raise UserError when it is none of theirs."""
+    if not sees_contact(turn, who, contact_id):
+        raise UserError("profile.nobody", text=str(contact_id))
+    return contact_id
+
+
+# --- masks --------------------------------------------------------------------------------------------------
+
+
+def shown(turn: Turn, who: Member, reply: Reply) -> Reply:
+    """A reply as somebody may see it: addresses and numbers masked where their role says so."""
+    from bot import masking
+
+    if not turn.office.access.masks(who.role):
+        return reply
+    return masking.reply(reply, turn.office.config.desk.country)
+
+
+def shown_to_all(turn: Turn, reply: Reply) -> Reply:
+    """A reply as it is posted for a whole room of staff to read."""
+    from bot import masking
+
+    if not turn.office.config.access.mask_rooms:
+        return reply
+    return masking.reply(reply, turn.office.config.desk.country)

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bot import i18n
+from bot.access import ROLES
 from bot.answers import decide
 from channels.settings import ChannelSettings
 from crm_store.hours import BusinessHours
@@ -123,6 +124,25 @@ class ApiSettings(_Table):
     per_minute: int = Field(default=600, ge=1)  # requests of one token; a tenth of it at once
 
 
+class RoleSettings(_Table):
+    """What is different for a role: commands it may use besides, or may not; whose rows it sees; whether phones
+    and addresses are masked for it (None: as is usual for the role)."""
+
+    rows: Literal["own", "team", "all"] = "all"
+    mask: bool | None = None
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+class AccessSettings(_Table):
+    """Who may do what. `lookups`: how many customers' cards a person may open within `lookup_minutes`."""
+
+    lookups: int = Field(default=60, ge=1)
+    lookup_minutes: int = Field(default=10, ge=1)
+    mask_rooms: bool = False  # phones and addresses also in what is posted for all staff to read
+    roles: Mapping[str, RoleSettings] = {}
+
+
 class WebhookSettings(_Table):
     """Another system that is told what happens."""
 
@@ -150,6 +170,7 @@ class Config:
     answers: AnswerSettings
     line: LineSettings
     api: ApiSettings
+    access: AccessSettings
     channels: Mapping[str, ChannelSettings]
     webhooks: tuple[WebhookSettings, ...]
     base: Path
@@ -171,6 +192,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "answers": AnswerSettings,
     "line": LineSettings,
     "api": ApiSettings,
+    "access": AccessSettings,
 }
 _OTHERS = ("channels", "webhooks")
 
@@ -204,6 +226,8 @@ def parse(
     for key in raw:
         if key not in _TABLES and key not in _OTHERS:
             raise Problem(f"{path}: {key}: unknown table{_nearest(key, (*_TABLES, *_OTHERS))}")
+    if isinstance(raw.get("access"), dict):
+        raw["access"] = raw["access"] | {"roles": _roles(path, raw["access"].get("roles", {}), environ)}
     tables = {name: _table(path, name, cls, raw.get(name, {}), environ) for name, cls in _TABLES.items()}
     channels: dict[str, ChannelSettings] = {}
     given = raw.get("channels", {})
@@ -220,6 +244,28 @@ def parse(
         channels[name] = _table(path, where, cls, settings, environ)
     webhooks = _webhooks(path, raw.get("webhooks", []), environ)
     return Config(channels=channels, webhooks=webhooks, base=path.parent.absolute(), **tables)
+
+
+def _roles(path: Path, given: Any, environ: Mapping[str, str]) -> dict[str, RoleSettings]:
+    if not isinstance(given, dict):
+        raise Problem(f"{path}: access.roles must be tables such as [access.roles.sales]")
+    found = {}
+    for name, settings in given.items():
+        where = f"access.roles.{name}"
+        if name not in ROLES:
+            raise Problem(f"{path}: {where}: there is no such role{_nearest(name, ROLES)}")
+        found[name] = _table(path, where, RoleSettings, settings, environ)
+        for key in ("allow", "deny"):
+            _commands_exist(path, f"{where}.{key}", getattr(found[name], key))
+    return found
+
+
+def _commands_exist(path: Path, where: str, names: Iterable[str]) -> None:
+    for name in names:
+        from bot.commands import everything  # all of them: only for who names some
+
+        if name not in everything():
+            raise Problem(f"{path}: {where}: there is no command {name}{_nearest(name, everything())}")
 
 
 def _webhooks(path: Path, given: Any, environ: Mapping[str, str]) -> tuple[WebhookSettings, ...]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -21,13 +20,13 @@ from sqlalchemy.exc import DBAPIError
 from bot import commands, routing
 from bot.access import recognise
 from bot.answers.decide import Decision
+from bot.cleaning import clean
 from bot.decisions import decide_for
-from bot.door import storable
 from bot.office import Office, Turn
 from bot.sandbox import MANY, DecodeFailed, Sandbox
 from bot.yielding import Yielding
 from channels.base import Channel, Examines, Isolated
-from channels.conversation import Attachment, Author, Inbound, Kind, Raw
+from channels.conversation import Inbound, Kind, Raw
 from crm_store import inbox
 from crm_store.db import Store, is_conflict, savepoint
 from crm_store.inbox import LostLease, Waiting
@@ -247,8 +246,11 @@ class Intake:
         if isinstance(channel, Examines) and not raw.evidence:
             raw = replace(raw, evidence=await self._examine(channel, raw))
         sandbox = self._sandboxes.get(row.channel)
-        inbounds = await sandbox.decode(raw) if sandbox else channel.decode(raw)
-        return [await self._consider(clean(inbound), channel) for inbound in inbounds]
+        if sandbox:
+            understood = await sandbox.understand(raw, self._office.mind)
+        else:
+            understood = [(clean(inbound), None) for inbound in channel.decode(raw)]
+        return [await self._consider(inbound, channel, decision) for inbound, decision in understood]
 
     async def _examine(self, channel: Examines, raw: Raw) -> str:
         try:
@@ -258,7 +260,7 @@ class Intake:
             log.exception("examine_failed", channel=raw.channel)
             return "{}"
 
-    async def _consider(self, inbound: Inbound, channel: Channel) -> Prepared:
+    async def _consider(self, inbound: Inbound, channel: Channel, decision: Decision | None) -> Prepared:
         """Do outside the transaction what needs none: names, the bot's decision, commands that only read."""
         speaks = inbound.kind in (Kind.MESSAGE, Kind.START, Kind.COMMAND, Kind.ACTION)
         if speaks and not inbound.author.name and inbound.author.user_id:
@@ -274,7 +276,7 @@ class Intake:
                 return Prepared(inbound, performed=performed)
         if self._office.is_staff_room(inbound.address.channel, inbound.address.room_id):
             return Prepared(inbound)
-        return Prepared(inbound, decision=decide_for(self._office, inbound))
+        return Prepared(inbound, decision=decision or decide_for(self._office, inbound))
 
     async def _named(self, inbound: Inbound, channel: Channel) -> Inbound:
         try:
@@ -305,7 +307,7 @@ class Intake:
         ticket = None
         if office.is_staff_room(address.channel, address.room_id):
             ticket = tickets.in_thread(tx, address.channel, address.room_id, address.thread_id)
-        turn = Turn(tx, office, self._clock())
+        turn = Turn(tx, office, self._clock(), via=address.channel)
         return commands.perform(turn, member, inbound.text, ticket, inbound=inbound)
 
     async def _write_all(self, ready: Sequence[tuple[Waiting, list[Prepared]]]) -> tuple[int, str]:
@@ -345,7 +347,8 @@ class Intake:
         if one.performed is not None:
             member = recognise(turn.tx, turn.office.space(one.inbound.address.channel), one.inbound.author)
             if member is not None:  # not disabled since
-                commands.finish(turn, one.inbound, member, one.performed)
+                here = replace(turn, via=one.inbound.address.channel)
+                commands.finish(here, one.inbound, member, one.performed)
                 return
         routing.take(turn, one.inbound, one.decision)
 
@@ -412,34 +415,3 @@ def _join_albums(ready: list[tuple[Waiting, list[Prepared]]]) -> list[tuple[Wait
             kept.append(one)
         out.append((row, kept))
     return out
-
-
-def clean(inbound: Inbound) -> Inbound:
-    """The same with text that every database takes."""
-    changes: dict[str, Any] = {}
-    for f in fields(inbound):
-        value = getattr(inbound, f.name)
-        if isinstance(value, str) and (good := storable(value)) != value:
-            changes[f.name] = type(value)(good) if type(value) is str else value
-    author = _clean_author(inbound.author)
-    people = tuple(_clean_author(p) for p in inbound.participants)
-    attached = tuple(_clean_attachment(a) for a in inbound.attachments)
-    return replace(inbound, author=author, participants=people, attachments=attached, **changes)
-
-
-def _clean_author(author: Author) -> Author:
-    return replace(
-        author,
-        user_id=storable(author.user_id),
-        name=storable(author.name),
-        handle=storable(author.handle),
-    )
-
-
-def _clean_attachment(attachment: Attachment) -> Attachment:
-    return replace(
-        attachment,
-        filename=storable(attachment.filename),
-        content_type=storable(attachment.content_type),
-        content_id=storable(attachment.content_id),
-    )

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from bot import i18n
-from bot.access import Member
+from bot.access import Access, Member
 from bot.config import Config
 from channels.base import Capabilities
 from channels.settings import ChannelSettings
 
 if TYPE_CHECKING:
     from bot.answers.index import ArticleIndex
+    from bot.mind import Mind
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,17 @@ class Office:
     index: ArticleIndex | None = None
     sides: tuple[str, ...] = field(init=False)  # channels with a staff side
     rooms: tuple[StaffRoom, ...] = field(init=False)
+    access: Access = field(init=False)
+    offered: tuple[str, ...] = field(init=False)  # languages that customers are answered in
 
     def __post_init__(self) -> None:
+        self.offered = tuple(i18n.pick(code) for code in self.config.desk.languages)
         self.sides = tuple(
             name
             for name, settings in self.config.channels.items()
             if settings.staff_channel and self.caps.get(name, Capabilities()).threads
         )
+        self.access = Access(self.config.access.roles)
         self.rooms = tuple(StaffRoom(s, room) for s in self.sides for room in self.settings(s).staff_rooms)
 
     def settings(self, channel: str) -> ChannelSettings:
@@ -63,13 +68,21 @@ class Office:
         return any(r.channel == channel and r.room_id == room_id for r in self.rooms)
 
     @property
+    def mind(self) -> Mind | None:
+        """What the bot decides with; None where it answers nothing."""
+        if self.index is None or not self.config.answers.enabled:
+            return None
+        from bot.mind import Mind  # the engine loads with the articles, not with every command line
+
+        return Mind(self.index, self.config.answers, self.offered)
+
+    @property
     def staff_language(self) -> str:
         """Of what is posted for all staff to read."""
         return i18n.pick(*self.config.desk.languages)
 
     def customer_language(self, *wanted: str | None) -> str:
-        offered = tuple(i18n.pick(code) for code in self.config.desk.languages)
-        return i18n.pick(*wanted, offered=offered)
+        return i18n.pick(*wanted, offered=self.offered)
 
     def sign(self, purpose: str, text: str) -> str:
         """A signature that only we can make, 16 letters; `purpose` keeps links of one kind from another."""
@@ -83,11 +96,13 @@ class Office:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One decision being written: its transaction, the office and the time."""
+    """One decision being written: its transaction, the office, the time, and by which channel it came (for
+    the audit log)."""
 
     tx: Connection
     office: Office
     now: datetime
+    via: str = ""
 
     def language_of(self, member: Member) -> str:
         return i18n.pick(member.language, self.office.staff_language)

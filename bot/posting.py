@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from bot import access
 from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
@@ -190,6 +191,7 @@ def card(turn: Turn, ticket: Any, reply: Reply) -> None:
 
 def _change_card(turn: Turn, ticket: Any, thread: Any, reply: Reply, options: dict[str, Any]) -> None:
     """A change of the card that still waits takes the newer one in: rooms allow about a post a second."""
+    reply = access.shown_to_all(turn, reply)
     waiting = outbox.waiting(turn.tx, _lane(ticket, thread), op=Op.EDIT, purpose="card")
     if waiting is None or not outbox.amend(turn.tx, waiting, rich.dump(reply), options):
         _to_staff_room(turn, ticket, thread, reply, Op.EDIT, "card", options)
@@ -335,6 +337,7 @@ def _folded(reply: Reply, limit: int) -> Reply:
 def _to_staff_room(
     turn: Turn, ticket: Any, thread: Any, reply: Reply, op: Op, purpose: str, options: dict[str, Any]
 ) -> None:
+    reply = access.shown_to_all(turn, reply)
     if purpose == "post":
         reply = _folded(reply, turn.office.can(thread.channel).text_limit)
     outbox.put(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bot import posting
-from bot.access import AGENTS, Member
+from bot import access, posting
+from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import card, desk, presence
@@ -47,11 +47,15 @@ def passes_on(inbound: Inbound) -> bool:
 def thread_message(turn: Turn, inbound: Inbound, ticket: Any, member: Member | None) -> None:
     """Something was written in a ticket's thread."""
     address = inbound.address
-    if member is None or member.role not in AGENTS:
-        _refuse(turn, inbound, ticket, member)
-        return
     settings = turn.office.settings(address.channel)
     kind, text = classify(settings.reply_mode, inbound, bool(inbound.mentions))
+    if (
+        member is None
+        or not turn.office.access.may(member, kind)
+        or not access.sees_ticket(turn, member, ticket)
+    ):
+        _refuse(turn, inbound, ticket, member)
+        return
     if kind == "note":
         note(turn, ticket, member, text, inbound=inbound)
         if passes_on(inbound) and not NOTE.match(inbound.text):
@@ -105,7 +109,7 @@ def reply(
     if was_closed:
         posting.to_threads(turn, ticket, Reply.of(Text(say("thread.sent_to_closed", lang), small=True)))
     posting.card(turn, ticket, card.build(turn, ticket))
-    audit.record(turn.tx, turn.now, member.actor, "reply", f"ticket:{ticket.number}")
+    audit.record(turn.tx, turn.now, member.actor, "reply", f"ticket:{ticket.number}", via=turn.via)
     return message_id
 
 
@@ -327,7 +331,7 @@ def _refuse(turn: Turn, inbound: Inbound, ticket: Any, member: Member | None) ->
     actor = (
         member.actor if member else f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
     )
-    audit.record(turn.tx, turn.now, actor, "reply", f"ticket:{ticket.number}", "refused")
+    audit.record(turn.tx, turn.now, actor, "reply", f"ticket:{ticket.number}", "refused", via=turn.via)
     key = "thread.viewer" if member else "thread.not_staff"
     posting.answer(
         turn,

@@ -25,6 +25,7 @@ class NotYet(Exception):
 
 def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
     """Decide about one thing that arrived, in the transaction that finishes its inbox row."""
+    turn = replace(turn, via=turn.via or inbound.address.channel)
     if inbound.kind is Kind.UNKNOWN:
         inbox.count_unknown(turn.tx, inbound.address.channel, inbound.action or inbound.text or "unknown")
         return
@@ -59,9 +60,9 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
         case Kind.MESSAGE if ticket is not None:
             relay.thread_message(turn, inbound, ticket, member)
             if member is not None:
-                unfurl.mentioned(turn, inbound, ticket)
+                unfurl.mentioned(turn, inbound, ticket, member)
         case Kind.MESSAGE if member is not None:
-            unfurl.mentioned(turn, inbound, ticket)
+            unfurl.mentioned(turn, inbound, ticket, member)
         case Kind.REACTION if member is not None:
             opening.reacted(turn, inbound, member)
         case Kind.EDIT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, distinct, func, select
 
 from crm_store import schema
 
@@ -33,3 +33,16 @@ def entries(tx: Connection, *, object: str = "", limit: int = 100) -> list[Any]:
     if object:
         query = query.where(schema.audit.c.object == object)
     return list(tx.execute(query).all())
+
+
+def count_objects(tx: Connection, actor: str, action: str, since: datetime, *, but: str = "") -> int:
+    """To how many objects somebody did something since then, leaving one out."""
+    table = schema.audit
+    query = select(func.count(distinct(table.c.object))).where(
+        table.c.actor == actor,
+        table.c.at > since,
+        table.c.action == action,
+        table.c.outcome == "ok",
+        table.c.object != but,
+    )
+    return int(tx.execute(query).scalar_one())

@@ -57,6 +57,18 @@ def identities(tx: Connection, staff_id: int) -> list[Any]:
     return list(tx.execute(select(table).where(table.c.staff_id == staff_id).order_by(table.c.id)).all())
 
 
+def team_of(tx: Connection, staff_id: int) -> list[int]:
+    """The ids of a person and of all who are in the same team."""
+    own = get(tx, staff_id)
+    if own is None or not own.team:
+        return [staff_id]
+    return list(tx.execute(select(staff.c.id).where(staff.c.team == own.team).order_by(staff.c.id)).scalars())
+
+
+def set_team(tx: Connection, staff_id: int, team: str) -> None:
+    tx.execute(update(staff).where(staff.c.id == staff_id).values(team=team))
+
+
 def disable(tx: Connection, now: datetime, staff_id: int) -> None:
     """End somebody's access: their identities stop counting at once and their codes are void."""
     tx.execute(update(staff).where(staff.c.id == staff_id).values(disabled_at=now))

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, func, literal_column, select, update
 
 from crm_store import schema
+from crm_store.scope import Scope, of_ticket
 from crm_store.statement import Statement, update_by_id
 
 ticket = schema.ticket
@@ -173,6 +174,7 @@ def listing(
     statuses: Sequence[str] = ("new", "open", "pending"),
     assignee_id: int | None = None,
     contact_id: int | None = None,
+    scope: Scope | None = None,
     limit: int = 30,
 ) -> list[Any]:
     """Tickets with the contact's and assignee's names, most urgent and oldest first."""
@@ -193,6 +195,8 @@ def listing(
         query = query.where(ticket.c.assignee_id == assignee_id)
     if contact_id is not None:
         query = query.where(ticket.c.contact_id == contact_id)
+    if scope is not None:
+        query = query.where(of_ticket(scope))
     return list(tx.execute(query).all())
 
 
@@ -258,9 +262,9 @@ def by_card(tx: Connection, channel: str, card_event_id: str) -> Any:
     return tx.execute(query.limit(1)).first() if card_event_id else None
 
 
-def unanswered(tx: Connection, *, limit: int = 30) -> list[Any]:
+def unanswered(tx: Connection, *, scope: Scope | None = None, limit: int = 30) -> list[Any]:
     """Tickets that nobody has answered yet, most urgent and longest waiting first; as `listing`."""
-    rows = listing(tx, statuses=("new", "open"), limit=limit * 4)
+    rows = listing(tx, statuses=("new", "open"), scope=scope, limit=limit * 4)
     return [row for row in rows if row.first_response_at is None and row.snoozed_until is None][:limit]
 
 

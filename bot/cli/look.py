@@ -91,7 +91,7 @@ def command(arguments: argparse.Namespace) -> int:
             if row is None or row.disabled_at is not None:
                 raise CommandFailed(f"there is nobody called {arguments.name!r} among the active staff")
             who = member(row)
-            turn = Turn(tx, office, datetime.now(UTC))
+            turn = Turn(tx, office, datetime.now(UTC), via="cli")
             done = commands.perform(turn, who, arguments.text)
             commands.audited(turn, who, done)
             if done.code and arguments.yes:

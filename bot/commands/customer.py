@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from bot import i18n
+from bot import access, i18n, lookups
+from bot.access import Member
 from bot.commands import Ask, command
 from bot.i18n import UserError, say
 from bot.office import Turn
@@ -13,9 +14,12 @@ from bot.service import card
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table
 from crm_store import contacts, sales, tickets
 from crm_store import profile as profiles
+from crm_store.scope import only
 from crm_store.search import find_contacts
 
 RECENT_ORDERS = 5
+FITTING = 8  # customers that are offered when several fit
+AMONG = 25  # … for who sees only some of them: so many times more are looked through
 LONG_ID = 24  # characters: a random id says nothing to anybody
 
 
@@ -23,9 +27,9 @@ LONG_ID = 24  # characters: a random id says nothing to anybody
 def customer(ask: Ask) -> Reply:
     if not ask.args:
         if ask.ticket is not None:
-            return _shown(ask, ask.ticket.contact_id)
+            return _shown(ask, tickets.get(ask.turn.tx, ask.ticket.id).contact_id)
         raise UserError("staff.usage", usage=ask.say("usage.customer"))
-    found = [hit.contact_id for hit in find_contacts(ask.turn.tx, ask.args)]
+    found = look_for(ask.turn, ask.member, ask.args)
     if not found:
         raise UserError("profile.nobody", text=ask.args)
     if len(found) > 1:
@@ -44,12 +48,23 @@ def customer(ask: Ask) -> Reply:
 
 
 def _shown(ask: Ask, contact_id: int) -> Reply:
+    shown = profile(ask.turn, ask.member, contact_id)
     ask.read_of.append(f"contact:{contact_id}")
-    return profile(ask.turn, contact_id, ask.lang)
+    return shown
 
 
-def profile(turn: Turn, contact_id: int, lang: str) -> Reply:
-    """A customer's card."""
+def look_for(turn: Turn, member: Member, text: str, limit: int = FITTING) -> list[int]:
+    """Whom somebody means by a name, a number or an address, best first; of those whom they may see."""
+    scope = access.scope_of(turn, member)
+    hits = find_contacts(turn.tx, text, limit if scope is None else limit * AMONG)
+    return only(turn.tx, scope, [hit.contact_id for hit in hits])[:limit]
+
+
+def profile(turn: Turn, member: Member, contact_id: int) -> Reply:
+    """A customer's card, for somebody who may see it. Raise UserError: they may not, or read too many."""
+    access.seen_contact(turn, member, contact_id)
+    lookups.check(turn, member, contact_id)
+    lang = turn.language_of(member)
     row = contacts.get(turn.tx, contact_id)
     if row is None:
         raise UserError("profile.nobody", text=str(contact_id))

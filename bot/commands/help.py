@@ -11,7 +11,7 @@ def help_(ask: Ask) -> Reply:
     rows = tuple(
         (ask.say(f"usage.{name}"), ask.say(f"command.{name}"))
         for name, found in everything().items()
-        if ask.member.role in found.roles
+        if ask.turn.office.access.allows(ask.member.role, name, found.roles)
     )
     return Reply.of(
         Heading(ask.say("help.title")), Table(("", ""), rows), Text(ask.say("help.in_threads"), small=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot import access
 from bot.commands import Ask, command
 from bot.commands.customer import moment
 from bot.commands.stats import numbers
@@ -20,7 +21,8 @@ def home(ask: Ask) -> Reply:
     mine = tickets.listing(ask.turn.tx, assignee_id=ask.member.id)
     snoozed = sorted((t for t in mine if t.snoozed_until is not None), key=lambda t: t.snoozed_until)
     queue = [t for t in mine if t.snoozed_until is None]
-    waiting = tickets.unanswered(ask.turn.tx, limit=WAITING)
+    scope = access.scope_of(ask.turn, ask.member)
+    waiting = tickets.unanswered(ask.turn.tx, scope=scope, limit=WAITING)
     search = Buttons(
         (
             Button(ask.say("home.search"), action="home:search"),
@@ -42,6 +44,8 @@ def home(ask: Ask) -> Reply:
         blocks.append(Heading(ask.say("home.waiting")))
         for row in waiting:
             blocks += _entry(ask, row, ("take",) if row.assignee_id is None else ())
+    if not ask.turn.office.access.may(ask.member, "stats"):
+        return Reply(tuple(blocks))
     today = numbers(Ask(ask.turn, ask.member, "today", ask.lang))
     return Reply((*blocks, *today.blocks))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+from bot import access
 from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands.customer import moment
@@ -24,7 +25,8 @@ def search(ask: Ask) -> Reply:
         asked = text.parse(ask.args, ZoneInfo(ask.turn.office.config.desk.timezone))
     except QueryError as error:
         raise UserError(f"search.wrong_{error.reason}", at=error.at + 1, text=error.text) from error
-    found = text.search(ask.turn.tx, asked, ask.turn.now, limit=SHOWN)
+    scope = access.scope_of(ask.turn, ask.member)
+    found = text.search(ask.turn.tx, asked, ask.turn.now, limit=SHOWN, scope=scope)
     if not found:
         return Reply.of(ask.say("search.nothing", text=shorten(ask.args, 80)))
     columns = ("where", "who", "age", "what")
@@ -37,7 +39,7 @@ def search(ask: Ask) -> Reply:
         )
         for one in found
     )
-    ask.read_of.extend(dict.fromkeys(f"contact:{one.contact_id}" for one in found if one.contact_id))
+    ask.found_of.extend(dict.fromkeys(f"contact:{one.contact_id}" for one in found if one.contact_id))
     hint = ask.say("search.more") if len(found) == SHOWN else ask.say("search.hint")
     return Reply.of(
         Heading(ask.say("search.title", text=shorten(ask.args, 60))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot import relay
+from bot import access, relay
 from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands.customer import moment
@@ -24,6 +24,7 @@ def listing(ask: Ask) -> Reply:
         ask.turn.tx,
         statuses=("closed",) if which == "closed" else ("new", "open", "pending"),
         assignee_id=ask.member.id if which == "mine" else None,
+        scope=access.scope_of(ask.turn, ask.member),
     )
     if not rows:
         return Reply.of(ask.say("tickets.none"))
@@ -122,12 +123,11 @@ def named(ask: Ask, args: str) -> tuple[Any, str]:
     digits = first.lstrip("#")
     if digits.isascii() and digits.isdigit() and len(digits) < 10:
         row = tickets.by_number(ask.turn.tx, int(digits))
-        if row is None:
-            raise UserError("staff.no_ticket", number=digits)
-        return row, rest.strip()
+        return access.seen_ticket(ask.turn, ask.member, row, digits), rest.strip()
     if ask.ticket is None:
         raise UserError("staff.needs_ticket")
-    return tickets.get(ask.turn.tx, ask.ticket.id), args
+    row = tickets.get(ask.turn.tx, ask.ticket.id)
+    return access.seen_ticket(ask.turn, ask.member, row, row.number), args
 
 
 def origin(ask: Ask) -> Inbound:
@@ -149,6 +149,7 @@ def origin(ask: Ask) -> Inbound:
 
 
 def _show(ask: Ask, row: Any) -> Reply:
+    ask.found_of.append(f"ticket:{row.number}")
     base = card.build(ask.turn, row)
     heading = next(b for b in base.blocks if isinstance(b, Heading))
     fields = next(b for b in base.blocks if isinstance(b, Fields))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bot import posting, relay
-from bot.access import AGENTS, Member
+from bot import access, lookups, posting, relay
+from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
 from bot.service import desk, forms, home, rating, verbs
@@ -81,28 +81,32 @@ def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
             number, _, what = rest.partition(":")
             known = desk.whole(number)
             found = tickets.by_number(turn.tx, known) if known is not None else None
-            if found is None:
-                raise UserError("staff.no_ticket", number=number)
+            access.seen_ticket(turn, member, found, number)
             _on_ticket(turn, inbound, member, found, what)
             home.refresh(turn, inbound, member)
         elif verb == "profile" and desk.whole(rest) is not None:
             from bot.commands import customer
 
-            reply = customer.profile(turn, int(rest), turn.language_of(member))
-            audit.record(turn.tx, turn.now, member.actor, "profile", f"contact:{rest}")
+            access.require(turn, member, "profile")
+            reply = access.shown(turn, member, customer.profile(turn, member, int(rest)))
+            audit.record(turn.tx, turn.now, member.actor, "profile", f"contact:{int(rest)}", via=turn.via)
             posting.answer(turn, inbound.address, reply, private_to=inbound.author.user_id)
         elif verb == "command":
             from bot import commands
 
             commands.run(turn, inbound, member, ticket, text=rest)
     except UserError as error:
+        if isinstance(error, lookups.TooMany):
+            lookups.refused(turn, member)
         text = say(error.key, turn.language_of(member), **error.values)
         posting.answer(turn, inbound.address, Reply.of(text), private_to=inbound.author.user_id)
 
 
 def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: str) -> None:
-    if member.role not in AGENTS:
-        audit.record(turn.tx, turn.now, member.actor, what, f"ticket:{ticket.number}", "refused")
+    if not turn.office.access.may(member, f"ticket {what}"):
+        audit.record(
+            turn.tx, turn.now, member.actor, what, f"ticket:{ticket.number}", "refused", via=turn.via
+        )
         role = say(f"role.{member.role}", turn.language_of(member))
         raise UserError("staff.refused", role=role, name=f"ticket {what}")
     match what:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot import confirm, i18n, posting, relay
-from bot.access import AGENTS, Member
+from bot import access, confirm, i18n, posting, relay
+from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
 from bot.service import actions, canned, forms, home, opening, snooze, verbs
@@ -21,36 +21,28 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
     """Take an action that belongs here; False for those that do not. Raise UserError."""
     match inbound.action.split(":"):
         case ["send_to_customer"]:
-            _for_agents(turn, member, SEND)
+            access.require(turn, member, SEND)
             if ticket is None:
                 raise UserError("staff.needs_ticket")
+            access.seen_ticket(turn, member, ticket, ticket.number)
             actions.reply_form(turn, inbound, member, ticket, inbound.values.get("text", ""))
         case ["open_ticket"]:
-            _for_agents(turn, member, OPEN)
+            access.require(turn, member, OPEN)
             opening.open_ticket(turn, inbound, member)
         case ["confirm", *_]:
             confirm.pressed(turn, inbound, member, ticket)
         case ["home", *rest]:
             home.take(turn, inbound, member, rest[0] if rest else "")
         case ["profile", number, ("edit" | "set") as what] if number.isdigit():
-            _for_agents(turn, member, f"profile {what}")
+            access.require(turn, member, f"profile {what}")
             _customer(turn, inbound, member, int(number[:18]), what)
         case ["ticket", number, what, *rest] if what in ON_TICKET and number.isdigit():
-            _for_agents(turn, member, f"ticket {what}")
-            row = tickets.by_number(turn.tx, int(number[:18]))
-            if row is None:
-                raise UserError("staff.no_ticket", number=number)
+            access.require(turn, member, f"ticket {what}")
+            row = access.seen_ticket(turn, member, tickets.by_number(turn.tx, int(number[:9])), number)
             _on_ticket(turn, inbound, member, row, what, ":".join(rest))
         case _:
             return False
     return True
-
-
-def _for_agents(turn: Turn, member: Member, what: str) -> None:
-    if member.role not in AGENTS:
-        audit.record(turn.tx, turn.now, member.actor, "action", what, "refused")
-        role = say(f"role.{member.role}", turn.language_of(member))
-        raise UserError("staff.refused", role=role, name=what)
 
 
 def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: str, given: str) -> None:
@@ -92,7 +84,8 @@ def _choose(turn: Turn, inbound: Inbound, member: Member, form: Form, opens: boo
     options = form.inputs[0].options
     buttons = tuple(Button(label, action=f"{form.action}:{value}") for value, label in options[:20])
     head = "\n".join(t for t in (form.title, form.intro) if t)
-    posting.answer(turn, inbound.address, Reply.of(head, Buttons(buttons)))
+    answer = access.shown(turn, member, Reply.of(head, Buttons(buttons)))
+    posting.answer(turn, inbound.address, answer)
 
 
 def _fields_by_buttons(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:

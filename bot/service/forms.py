@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bot import i18n, posting
+from bot import access, i18n, posting
 from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
@@ -23,6 +23,7 @@ def open_form(turn: Turn, inbound: Inbound, member: Member, form: Form) -> None:
     """Open a form for whoever asked; where the platform has none its first question is posted, and the reply
     to that message is the answer."""
     opens = turn.office.can(inbound.address.channel).forms
+    (form,) = access.shown(turn, member, Reply((form,))).blocks  # type: ignore[assignment]
     if not opens:
         hint = say("staff.reply_here", turn.language_of(member))
         form = replace(form, intro=f"{form.intro}\n{hint}".strip())

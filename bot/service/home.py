@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bot import posting
+from bot import access, posting
 from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import forms, unfurl
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Heading, Reply
-from crm_store import tickets
+from crm_store import audit, tickets
 
 ROOM = "home:"  # a page that belongs to one person: what is sent there replaces it
 
@@ -40,6 +40,7 @@ def _show(turn: Turn, inbound: Inbound, member: Member) -> None:
     from bot import commands
 
     done = commands.perform(turn, member, "/home", inbound=inbound)
+    commands.audited(turn, member, done)
     private_to = "" if inbound.private else inbound.author.user_id
     posting.answer(turn, inbound.address, done.reply, private_to=private_to)
 
@@ -51,7 +52,8 @@ def _found(turn: Turn, inbound: Inbound, member: Member) -> Reply:
     back = Buttons((Button(say("home.back", lang), action="home"), _search(lang)))
     number = text.lstrip("#")
     ticket = tickets.by_number(turn.tx, int(number)) if number.isdigit() and len(number) < 10 else None
-    if ticket is not None:
+    if ticket is not None and access.sees_ticket(turn, member, ticket):
+        audit.record(turn.tx, turn.now, member.actor, "found", f"ticket:{ticket.number}", via=turn.via)
         return Reply.of(Heading(f"#{ticket.number}"), unfurl.line(turn, ticket, lang), back)
     done = commands.perform(turn, member, f"/customer {text}", inbound=inbound)
     commands.audited(turn, member, done)

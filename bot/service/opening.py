@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot import posting
-from bot.access import AGENTS, Member, recognise
+from bot import access, posting
+from bot.access import Member, recognise
 from bot.i18n import UserError, say
 from bot.office import Turn
 from bot.service import desk, verbs
@@ -37,8 +37,9 @@ def reacted(turn: Turn, inbound: Inbound, member: Member) -> bool:
     ticket = tickets.by_card(turn.tx, channel, inbound.target_id) if verb != "open" else None
     if (message is None or message.kind != "in") and ticket is None:
         return False
-    if member.role not in AGENTS:
-        audit.record(turn.tx, turn.now, member.actor, verb, inbound.target_id, "refused")
+    allowed = turn.office.access.may(member, "open_ticket" if verb == "open" else f"ticket {verb}")
+    if not allowed or (ticket is not None and not access.sees_ticket(turn, member, ticket)):
+        access.refuse(turn, member, f"ticket {verb}", inbound.target_id)
         return True
     try:
         if message is not None:
@@ -82,7 +83,7 @@ def open_ticket(turn: Turn, inbound: Inbound, member: Member) -> None:
     ticket = tickets.get(turn.tx, found.ticket_id) if found is not None and found.ticket_id else None
     if ticket is None:
         raise UserError("opening.not_a_customer")
-    audit.record(turn.tx, turn.now, member.actor, "open", f"ticket:{ticket.number}")
+    audit.record(turn.tx, turn.now, member.actor, "open", f"ticket:{ticket.number}", via=turn.via)
     _answer(turn, inbound, member, ticket)
 
 
@@ -106,7 +107,7 @@ def from_message(turn: Turn, member: Member, message: Any) -> Any:
     case = desk.Case(turn, said, conversation, conversation.contact_id, message.id, None, False)
     desk.to_person(case)
     ticket = tickets.latest(turn.tx, conversation.id)
-    audit.record(turn.tx, turn.now, member.actor, "open", f"ticket:{ticket.number}")
+    audit.record(turn.tx, turn.now, member.actor, "open", f"ticket:{ticket.number}", via=turn.via)
     return ticket
 
 

@@ -64,7 +64,7 @@ def put_off(turn: Turn, member: Member, ticket: Any, text: str) -> Any:
     lang = turn.office.staff_language
     line = say("thread.snoozed", lang, name=member.name, until=card.local(turn, at))
     posting.to_threads(turn, ticket, Reply.of(Text(line, small=True)))
-    audit.record(turn.tx, turn.now, member.actor, "snooze", f"ticket:{ticket.number}")
+    audit.record(turn.tx, turn.now, member.actor, "snooze", f"ticket:{ticket.number}", via=turn.via)
     return ticket
 
 

@@ -104,5 +104,5 @@ def _changed(
     if key:
         text = say(key, turn.office.staff_language, **values)
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
-    audit.record(turn.tx, turn.now, member.actor, action, f"ticket:{ticket.number}")
+    audit.record(turn.tx, turn.now, member.actor, action, f"ticket:{ticket.number}", via=turn.via)
     return ticket

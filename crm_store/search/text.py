@@ -17,7 +17,9 @@ from sqlalchemy import Connection, and_, cast, column, exists, func, or_, select
 from sqlalchemy import Text as SqlText
 
 from crm_store import schema
+from crm_store import scope as scopes
 from crm_store.rows import is_postgresql
+from crm_store.scope import Scope
 from crm_store.search import indexing, tables, tokens
 from crm_store.search.fold import fold, is_cjk, parts
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
@@ -109,16 +111,18 @@ def parse(asked: str, zone: tzinfo = UTC) -> Asked:
     )
 
 
-def search(tx: Connection, asked: Asked, now: datetime, *, limit: int = 20) -> list[Match]:
-    """What fits, messages and notes first, each newest first."""
+def search(
+    tx: Connection, asked: Asked, now: datetime, *, limit: int = 20, scope: Scope | None = None
+) -> list[Match]:
+    """What fits, messages and notes first, each newest first; of customers only what is in the scope."""
     kinds = asked.kinds or frozenset(KINDS)
     found: list[Match] = []
     if messages := kinds & {"in", "out", "note"}:
-        found += _messages(tx, asked, sorted(messages), now, limit)
+        found += _messages(tx, asked, sorted(messages), now, limit, scope)
     only_messages = asked.author or asked.channels or asked.attachment or asked.tags
     if asked.terms and not only_messages and len(found) < limit:
         others = [kind for kind in ("article", "order") if kind in kinds]
-        found += _texts(tx, asked, others, now, limit - len(found))
+        found += _texts(tx, asked, others, now, limit - len(found), scope)
     return found
 
 
@@ -189,7 +193,14 @@ def _has(term: tuple[str, ...], found: list[str]) -> bool:
     return False
 
 
-def _messages(tx: Connection, asked: Asked, kinds: Sequence[str], now: datetime, limit: int) -> list[Match]:
+def _messages(
+    tx: Connection,
+    asked: Asked,
+    kinds: Sequence[str],
+    now: datetime,
+    limit: int,
+    scope: Scope | None,
+) -> list[Match]:
     message, conversation, ticket = schema.message, schema.conversation, schema.ticket
     contact, attachment = schema.contact, schema.attachment
     query = (
@@ -203,6 +214,8 @@ def _messages(tx: Connection, asked: Asked, kinds: Sequence[str], now: datetime,
         .outerjoin(ticket, ticket.c.id == message.c.ticket_id)
         .where(message.c.kind.in_(kinds))
     )  # fmt: skip
+    if scope is not None:
+        query = query.where(scopes.of_message(scope))
     if asked.before is not None:
         query = query.where(message.c.created_at < asked.before.before(now))
     if asked.after is not None:
@@ -272,7 +285,14 @@ def _match(row: Any, asked: Asked) -> Match:
     )
 
 
-def _texts(tx: Connection, asked: Asked, kinds: Sequence[str], now: datetime, limit: int) -> list[Match]:
+def _texts(
+    tx: Connection,
+    asked: Asked,
+    kinds: Sequence[str],
+    now: datetime,
+    limit: int,
+    scope: Scope | None,
+) -> list[Match]:
     """Articles and orders; what the index has not read yet is little and comes a moment later."""
     found: list[Match] = []
     if not kinds:
@@ -297,7 +317,7 @@ def _texts(tx: Connection, asked: Asked, kinds: Sequence[str], now: datetime, li
         if not _fits(asked.terms, row.text):
             continue
         one = _of_order(tx, row, asked) if row.kind == "order" else _of_article(tx, row, asked)
-        if one is None:
+        if one is None or (one.contact_id and not scopes.has_contact(tx, scope, one.contact_id)):
             continue
         if asked.before is not None and one.at >= asked.before.before(now):
             continue
