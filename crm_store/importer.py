@@ -20,10 +20,10 @@ from sqlalchemy import Connection, delete, select, update
 
 from crm_store import articles, schema
 from crm_store.db import Store
-from crm_store.import_columns import Kind, field_of
-from crm_store.import_files import read
-from crm_store.import_rows import PARSERS, ArticleRow, CustomerRow, OrderRow, Parsed, Rejected
-from crm_store.import_values import Defaults
+from crm_store.importing.columns import Kind, field_of
+from crm_store.importing.files import read
+from crm_store.importing.rows import PARSERS, ArticleRow, CustomerRow, OrderRow, Parsed, Rejected
+from crm_store.importing.values import Defaults
 from crm_store.rows import insert_id
 from crm_store.search import indexing
 

@@ -21,7 +21,7 @@ from channels.conversation import Address, Author, Inbound, Kind
 from crm_store import audit, dump, importer, people
 from crm_store import schema as tables
 from crm_store.db import Store
-from crm_store.import_values import Defaults
+from crm_store.importing.values import Defaults
 from tests.stores import sqlite_url
 from tests.world import seed, settings
 

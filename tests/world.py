@@ -17,7 +17,7 @@ from bot.app import Service
 from bot.config import Config, parse
 from crm_store import dump, importer, people
 from crm_store.db import Store
-from crm_store.import_values import Defaults
+from crm_store.importing.values import Defaults
 from tests.fakes.mail import FakeSmarthost
 from tests.fakes.slack import FakeSlack
 from tests.fakes.telegram import FakeTelegram

@@ -27,7 +27,7 @@ from bot.sample import generate
 from channels.base import ConfigError
 from crm_store import importer, people
 from crm_store.db import StoreError
-from crm_store.import_values import Defaults
+from crm_store.importing.values import Defaults
 
 AGENTS = (("Mei", "manager", None), ("Tom", "agent", None))
 CUSTOMERS, ORDERS = 200, 1500

@@ -16,8 +16,8 @@ from bot.cli.common import load, print_json, with_store
 from bot.config import Config
 from crm_store import exporter, importer
 from crm_store.db import Store
-from crm_store.import_rows import Rejected
-from crm_store.import_values import Defaults
+from crm_store.importing.rows import Rejected
+from crm_store.importing.values import Defaults
 from crm_store.importer import Report
 
 SHOWN = 50  # rejected rows printed one by one

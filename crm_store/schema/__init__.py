@@ -15,6 +15,7 @@ from crm_store.schema.desk import (
     thread_ref,
     ticket,
 )
+from crm_store.schema.imports import contact_mark, import_change, import_range, import_run
 from crm_store.schema.line import counter, cursor, event_count, inbox, journal, lease, meta, outbox
 from crm_store.schema.outside import api_request, api_token, webhook_event
 from crm_store.schema.people import confirmation, contact, identity, staff, staff_code, staff_identity
@@ -33,6 +34,7 @@ __all__ = [
     "confirmation",
     "consent",
     "contact",
+    "contact_mark",
     "contact_note",
     "conversation",
     "counter",
@@ -46,6 +48,9 @@ __all__ = [
     "event_count",
     "expectation",
     "identity",
+    "import_change",
+    "import_range",
+    "import_run",
     "inbox",
     "journal",
     "lease",

@@ -631,7 +631,7 @@ def test_training_reports_what_held_out_questions_were_answered(cli: Cli) -> Non
 
 async def test_a_running_service_learns_articles_that_are_imported(tmp_path: Path) -> None:
     from crm_store import importer
-    from crm_store.import_values import Defaults
+    from crm_store.importing.values import Defaults
 
     async with running(tmp_path, articles=False) as world:
         office = world.service.office

@@ -23,7 +23,7 @@ from channels.conversation import Address, Author, Inbound
 from channels.rich import Buttons, Reply
 from crm_store import audit, dump, importer, people
 from crm_store.db import Store
-from crm_store.import_values import Defaults
+from crm_store.importing.values import Defaults
 from tests.fakes.web import Visitor
 from tests.stores import sqlite_url
 from tests.world import World, running, seed, settings

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_store import import_values as values
+from crm_store.importing import values
 from crm_store.exporter import guarded, unguarded
-from crm_store.import_values import Defaults, Wrong
+from crm_store.importing.values import Defaults, Wrong
 from crm_store.money import exponent, in_units
 
 SHANGHAI = Defaults(timezone=ZoneInfo("Asia/Shanghai"), currency="CNY")

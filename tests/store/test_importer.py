@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from crm_store import articles, exporter, importer, schema
 from crm_store.db import Store
-from crm_store.import_columns import Kind
+from crm_store.importing.columns import Kind
 from crm_store.importer import Defaults, Report
 from tests.stores import open_sqlite
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from crm_store import articles, contacts, conversations, files, importer, schema, tickets
 from crm_store.conversations import NewMessage
 from crm_store.db import Store, sqlite_engine
-from crm_store.import_rows import CustomerRow
+from crm_store.importing.rows import CustomerRow
 from crm_store.rows import insert_id
 from crm_store.search import find_contacts, fold, indexing, pinyin, tables, tokens
 from crm_store.search import text as full_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 Kind = Literal["customers", "orders", "articles"]
@@ -56,11 +56,13 @@ _NAMES: dict[Kind, dict[str, str]] = {"customers": _CUSTOMERS, "orders": _ORDERS
 _IGNORED = {"customers": "id created_at updated_at source", "orders": "id updated_at", "articles": ""}
 
 
+@lru_cache(maxsize=4096)
 def field_of(kind: Kind, column: str) -> str | None:
     """What a column means, None when it is none of ours."""
     return _table(kind).get(_plain(column))
 
 
+@lru_cache(maxsize=4096)
 def is_ignored(kind: Kind, column: str) -> bool:
     """A column that our own exports write for people, and that says nothing when it comes back."""
     return _plain(column) in {_plain(name) for name in _IGNORED[kind].split()}

@@ -7,11 +7,15 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from crm_store.importing import guesses
+from crm_store.importing.phones import phone as _phone
+from crm_store.importing.phones import plain as plain_phone
 from crm_store.money import exponent, symbols
 
 
@@ -36,6 +40,21 @@ class Defaults:
     day_first: bool | None = None
 
 
+class Note(NamedTuple):
+    """A value that is not as the file has it: corrected (`how` domain or width, `was` what stood there), or
+    inferred (`how` phone or email, `was` what it was told from)."""
+
+    field: str
+    value: str
+    was: str
+    how: str
+
+
+Notes = list[Note]
+
+_SEVERAL = re.compile(r"[,;|\n，；、]")
+_WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0b\uff20\u3000]+")  # letters, digits, + @
+_PLAIN_ADDRESS = re.compile(r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _ADDRESS = re.compile(
     r"[^\s@<>\"',;:()\[\]]{1,64}@(?:[^\s@<>\"',;:()\[\].]{1,63}\.)+[^\s@<>\"',;:()\[\].\d]{2,63}"
@@ -44,6 +63,13 @@ _ADDRESS = re.compile(
 
 def clean(value: Any) -> str:
     """One line of text without control characters."""
+    if (
+        type(value) is str
+        and value.isprintable()  # no control characters, and of spaces only the plain one
+        and "  " not in value
+        and (value.isascii() or unicodedata.is_normalized("NFC", value))
+    ):
+        return value.strip()
     return re.sub(r"\s+", " ", multiline(value)).strip()
 
 
@@ -68,44 +94,72 @@ def listed(value: Any) -> Any:
 def several(value: Any) -> list[str]:
     """A list, or text with separators, as distinct texts in order."""
     value = listed(value)
-    parts = value if isinstance(value, list) else re.split(r"[,;|\n，；、]", multiline(value))
+    if type(value) is str and value.isprintable() and _SEVERAL.search(value) is None:
+        return [text] if (text := clean(value)) else []
+    parts = value if isinstance(value, list) else _SEVERAL.split(multiline(value))
     return list(dict.fromkeys(text for text in map(clean, parts) if text))
 
 
-def emails(value: Any) -> list[str]:
-    """Addresses in lower case. Raise Wrong for text that holds something else."""
+def emails(value: Any, notes: Notes | None = None) -> list[str]:
+    """Addresses in lower case. Raise Wrong for text that holds something else.
+
+    Slips in the domains of the big providers are corrected where there are `notes` to say so.
+    """
+    if type(value) is str and (plain := value.lower()) and _PLAIN_ADDRESS.fullmatch(plain):
+        return [_provider(plain, notes)]
     found: list[str] = []
     for part in several(value):
         text = unicodedata.normalize("NFKC", part).lower().removeprefix("mailto:").replace(" ", "")
         bare = re.sub(r"^.*<([^<>]*)>$", r"\1", text)
         if not _ADDRESS.fullmatch(bare) or ".." in bare or bare.startswith(".") or ".@" in bare:
             raise Wrong("email", part)
-        found.append(bare)
+        if notes is not None and not part.isascii() and bare.isascii() and _WIDE.search(part):
+            notes.append(Note("email", bare, part, "width"))
+        found.append(_provider(bare, notes))
     return list(dict.fromkeys(found))
 
 
-def phones(value: Any, region: str) -> list[str]:
+def _provider(address: str, notes: Notes | None) -> str:
+    if notes is None:
+        return address
+    local, _, domain = address.rpartition("@")
+    better = guesses.provider(domain)
+    if better == domain:
+        return address
+    notes.append(Note("email", f"{local}@{better}", address, "domain"))
+    return f"{local}@{better}"
+
+
+def phones(value: Any, region: str, notes: Notes | None = None) -> list[str]:
     """Numbers in E.164. `region` reads those without a country code. Raise Wrong."""
+    if type(value) is str and (number := plain_phone(value, region)):
+        return [number]
     parts = map(clean, re.split(r"[,;|\n，；、]|/{1,2}(?=\s*\+)", multiline(value)))
-    return list(dict.fromkeys(phone(part, region) for part in parts if part))
+    found = []
+    for part in parts:
+        if part:
+            found.append(phone(part, region))
+            if notes is not None and _WIDE.search(part):
+                notes.append(Note("phone", found[-1], part, "width"))
+    return list(dict.fromkeys(found))
 
 
-def phone(value: str, region: str) -> str:
-    import phonenumbers  # its metadata takes 40 ms; a file without phones does not pay for it
+def phone(text: str, region: str) -> str:
+    """One number in E.164. Raise Wrong."""
+    number = _phone(text, region)
+    if not number:
+        raise Wrong("phone", text)
+    return number
 
-    text = unicodedata.normalize("NFKC", value).removesuffix(".0")
-    digits = re.sub(r"\D", "", text)
-    if not text.startswith(("+", "00")) and re.fullmatch(r"1[3-9]\d{9}", digits) and region in ("", "CN"):
-        return f"+86{digits}"  # nobody else writes a mobile number like this
-    if text.startswith("00") and not region:
-        text = f"+{digits[2:]}"
-    try:
-        number = phonenumbers.parse(text, region or None)
-    except phonenumbers.NumberParseException as error:
-        raise Wrong("phone", value) from error
-    if not phonenumbers.is_possible_number(number) or number.extension:
-        raise Wrong("phone", value)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+def name(value: Any, notes: Notes, field: str = "name") -> str:
+    """One line; letters and digits of full width become plain ones."""
+    text = clean(value)
+    if not text.isascii() and _WIDE.search(text):
+        plain = clean(_WIDE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text))
+        notes.append(Note(field, plain, text, "width"))
+        return plain
+    return text
 
 
 def handle(value: Any) -> str:
@@ -119,8 +173,13 @@ def handle(value: Any) -> str:
 
 def timezone(value: Any) -> str:
     """The name of a time zone, "" for what is none."""
+    return _timezone(clean(value))
+
+
+@lru_cache(maxsize=1024)
+def _timezone(text: str) -> str:
     try:
-        return str(ZoneInfo(clean(value))) if clean(value) else ""
+        return str(ZoneInfo(text)) if text else ""
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return ""
 
@@ -217,19 +276,43 @@ _TIME = re.compile(
     r"(?::?(?P<s>\d{1,2})秒?(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<after>am|pm)?\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
     re.IGNORECASE,
 )
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_SERIAL = re.compile(r"[2-7]\d{4}(?:\.\d{1,12})?")  # 1954 to 2119
+_WEEKDAY = re.compile(
+    r"^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|satur|sat|sun)(?:day)?\.?,?\s+|星期.\s*", re.IGNORECASE
+)
+    r"^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|satur|sat|sun)(?:day)?\.?,?\s+|星期.\s*", re.IGNORECASE
+)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
 def moment(value: Any, defaults: Defaults) -> datetime:
     """A time in UTC from the many forms people write; without a zone it is the file's. Raise Wrong."""
+    if isinstance(value, datetime):
+        value = value.isoformat(" ")
     text = unicodedata.normalize("NFKC", clean(value))
+    if len(text) == 10 and _ISO_DAY.fullmatch(text):
+        return _day(text, defaults.timezone, value)
     if re.fullmatch(r"\d{10}|\d{13}", text):
         return datetime.fromtimestamp(int(text) / (1000 if len(text) == 13 else 1), UTC)
+    if _SERIAL.fullmatch(text):
+        days = timedelta(days=float(text))  # a spreadsheet's: days since the eve of 1900, a leap day too many
+        return (datetime(1899, 12, 30, tzinfo=defaults.timezone) + days).astimezone(UTC)
+    text = _WEEKDAY.sub("", text)
     try:
         year, month, day, rest = _date(text, value, defaults)
         return _with_time(year, month, day, rest, value, defaults)
     except (ValueError, OverflowError) as error:
         raise Wrong("date", value) from error
+
+
+@lru_cache(maxsize=4096)
+def _day(text: str, zone: tzinfo, value: Any) -> datetime:
+    try:
+        day = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Wrong("date", value) from error
+    return _with_time(day.year, day.month, day.day, "", value, Defaults(timezone=zone))
 
 
 def _date(text: str, value: Any, defaults: Defaults) -> tuple[int, int, int, str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from crm_store import import_values as values
 from crm_store import places
-from crm_store.import_columns import Kind, field_of, is_ignored
-from crm_store.import_files import Row
-from crm_store.import_values import Defaults, Wrong
+from crm_store.importing import guesses, phones, values
+from crm_store.importing.columns import Kind, field_of, is_ignored
+from crm_store.importing.files import Row
+from crm_store.importing.values import Defaults, Note, Wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Rejected:
     values: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerRow:
-    """A customer. `keys` are (space, user_id), most telling first; texts that are empty say nothing."""
+class CustomerRow(NamedTuple):
+    """A customer. `keys` are (space, user_id), most telling first; texts that are empty say nothing. `guessed`
+    holds (column, value, told from) for what the file leaves empty; `notes` what was corrected."""
 
     line: int
     keys: tuple[tuple[str, str], ...]
@@ -40,6 +40,8 @@ class CustomerRow:
     timezone: str = ""
     tags: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
+    guessed: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,10 @@ def customers(rows: Iterable[Row], defaults: Defaults) -> Iterator[CustomerRow |
         if row.broken:
             yield Rejected(row.line, row.broken)
             continue
-        said = _said("customers", row)
+        said, others = _said("customers", row)
         rejected: list[Rejected] = []
-        customer = _customer(row.line, said, defaults, rejected, extra=_extra("customers", row))
+        extra = _extra(others) if others else ()
+        customer = _customer(row.line, said, defaults, rejected, extra)
         yield from rejected
         if customer.keys:
             yield customer
@@ -114,7 +117,7 @@ def orders(rows: Iterable[Row], defaults: Defaults) -> Iterator[OrderRow | Rejec
         if row.broken:
             yield Rejected(row.line, row.broken)
             continue
-        said = _said("orders", row)
+        said, _ = _said("orders", row)
         if group and values.clean(said.get("number")) != values.clean(group[0][1].get("number")):
             yield from _order(group, defaults)
             group = []
@@ -128,7 +131,7 @@ def articles(rows: Iterable[Row], defaults: Defaults) -> Iterator[ArticleRow | R
         if row.broken:
             yield Rejected(row.line, row.broken)
             continue
-        said = _said("articles", row)
+        said, _ = _said("articles", row)
         key, title = values.clean(said.get("key")), values.clean(said.get("title"))
         body = values.multiline(said.get("body"))
         language = places.language(values.clean(said.get("language")) or defaults.language)
@@ -154,22 +157,36 @@ PARSERS: dict[Kind, Callable[[Iterable[Row], Defaults], Iterator[Any]]] = {
 }
 
 
-def _said(kind: Kind, row: Row) -> dict[str, Any]:
-    """What the row says, by our names; of two columns with one meaning the first that is filled counts."""
+def _said(kind: Kind, row: Row) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """What the row says, by our names, and what its other columns say. Of two columns with one meaning the
+    first that is filled counts."""
     said: dict[str, Any] = {}
-    for column, value in row.cells.items():
-        name = field_of(kind, column)
-        if name and not said.get(name) and value not in (None, "", [], {}):
-            said[name] = value
-    return said
+    others: list[tuple[str, Any]] = []
+    plan = _plan(kind, tuple(row.cells))
+    for (name, column), value in zip(plan, row.cells.values(), strict=True):
+        if value in _NOTHING:
+            continue
+        if name:
+            if name not in said:
+                said[name] = value
+        elif column:
+            others.append((column, value))
+    return said, others
 
 
-def _extra(kind: Kind, row: Row) -> tuple[tuple[str, str], ...]:
+_NOTHING: tuple[Any, ...] = ("", None, [], {})
+
+
+@lru_cache(maxsize=256)
+def _plan(kind: Kind, columns: tuple[str, ...]) -> tuple[tuple[str | None, str], ...]:
+    """Our name for each column, or its own; ("", "") for those that say nothing."""
+    return tuple((field_of(kind, column), "" if is_ignored(kind, column) else column) for column in columns)
+
+
+def _extra(others: list[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
     """The columns that are none of ours: custom fields under their own names."""
     found: dict[str, str] = {}
-    for column, value in row.cells.items():
-        if field_of(kind, column) or is_ignored(kind, column):
-            continue
+    for column, value in others:
         if column == "fields":
             value = values.listed(value)
         parts = value.items() if column == "fields" and isinstance(value, dict) else [(column, value)]
@@ -187,32 +204,68 @@ def _customer(
     rejected: list[Rejected],
     extra: tuple[tuple[str, str], ...] = (),
 ) -> CustomerRow:
-    country = places.country(values.clean(said.get("country")))
-    region = places.region(country) or defaults.region
+    get = said.get
+    notes: list[Note] = []
+    country = _country(values.clean(said["country"])) if "country" in said else ""
     keys: list[tuple[str, str]] = []
-    with _noting(line, rejected):
-        keys += [("email", address) for address in values.emails(said.get("email"))]
-    with _noting(line, rejected):
-        keys += [("phone", number) for number in values.phones(said.get("phone"), region)]
-    if ref := values.clean(said.get("ref")):
+    if "email" in said:
+        try:
+            keys = [("email", address) for address in values.emails(said["email"], notes)]
+        except Wrong as wrong:
+            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+    mail = keys[0][1] if keys else ""
+    guessed: list[tuple[str, str, str]] = []
+    if "phone" in said:
+        region = places.region(country) if country else ""
+        try:
+            numbers = _phones(said["phone"], region, mail, defaults, notes)
+            keys += [("phone", number) for number in numbers]
+            if not country and numbers and (told := phones.country_of(numbers[0])):
+                guessed.append(("country", told, "phone"))
+        except Wrong as wrong:
+            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+    if "ref" in said and (ref := values.clean(said["ref"])):
         keys.append(("ref", ref))
-    with _noting(line, rejected):
-        if known_as := values.handle(said.get("telegram")):
-            keys.append(("telegram", f"@{known_as}"))
-    name = values.clean(said.get("name")) or _whole_name(said)
-    spoken = values.clean(said.get("language"))
+    if "telegram" in said:
+        try:
+            if known_as := values.handle(said["telegram"]):
+                keys.append(("telegram", f"@{known_as}"))
+        except Wrong as wrong:
+            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+    name = values.name(get("name", ""), notes) or _whole_name(said)
+    if not name and mail and (told := guesses.name_from(mail)):
+        guessed.append(("name", told, "email"))
     return CustomerRow(
         line,
         tuple(keys),
-        name=name,
-        company=values.clean(said.get("company")),
-        country=country,
-        city=values.clean(said.get("city")),
-        language=places.language(spoken) if spoken else "",
-        timezone=values.timezone(said.get("timezone")),
-        tags=tuple(values.several(said.get("tags"))),
-        fields=extra,
+        name,
+        values.name(said["company"], notes, "company") if "company" in said else "",
+        country,
+        values.name(said["city"], notes, "city") if "city" in said else "",
+        _language(values.clean(said["language"])) if "language" in said else "",
+        values.timezone(said["timezone"]) if "timezone" in said else "",
+        tuple(values.several(said["tags"])) if "tags" in said else (),
+        extra,
+        tuple(guessed),
+        tuple(notes),
     )
+
+
+_country = lru_cache(maxsize=4096)(places.country)
+_language = lru_cache(maxsize=4096)(places.language)
+
+
+def _phones(said: Any, region: str, mail: str, defaults: Defaults, notes: list[Note]) -> list[str]:
+    """By the country the row names; else by that of its address, if the number is one there; else by the
+    desk's."""
+    if not region and mail and (told := guesses.region_from(mail)) and told != defaults.region:
+        try:
+            found = values.phones(said, told)
+        except Wrong:
+            found = []
+        if found and not values.clean(said).startswith("+") and all(map(phones.is_valid, found)):
+            return values.phones(said, told, notes)
+    return values.phones(said, region or defaults.region, notes)
 
 
 def _whole_name(said: dict[str, Any]) -> str:
@@ -292,7 +345,7 @@ def _items(said: dict[str, Any]) -> list[dict[str, Any]]:
     if isinstance(listed, list):
         if not all(isinstance(item, dict) for item in listed):
             raise Wrong("lines", listed)
-        return [{"product": item.get("name"), **_said("orders", Row(0, item))} for item in listed]
+        return [{"product": item.get("name"), **_said("orders", Row(0, item))[0]} for item in listed]
     return [said] if said.get("product") or said.get("sku") else []
 
 
@@ -302,11 +355,3 @@ def _spoken(part: str) -> dict[str, Any]:
     if found is None:
         return {"product": part}
     return {"product": found["before"] or found["after"], "quantity": found["n"] or found["m"]}
-
-
-@contextmanager
-def _noting(line: int, rejected: list[Rejected]) -> Iterator[None]:
-    try:
-        yield
-    except Wrong as wrong:
-        rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))

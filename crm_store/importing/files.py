@@ -5,19 +5,22 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from crm_store.exporter import unguarded
+from crm_store.importing import excel
 
 SAMPLE = 65_536
 DELIMITERS = ",;\t|"
+DOUBTFUL = 262_144  # bytes from the first that is not UTF-8 on which decide what it is instead
+GB_USUAL = range(0xB0, 0xD8)  # lead bytes of the 3,755 most frequent characters
+BIG5_USUAL = range(0xA4, 0xC7)  # … and of 5,401
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row as the file has it. `broken` is a reason key when it could not be read."""
 
     line: int
@@ -26,10 +29,13 @@ class Row:
 
 
 def read(path: Path, known: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
-    """The rows of a CSV, JSON (a list of objects) or JSON-lines file. Raise OSError.
+    """The rows of a CSV, JSON (a list of objects), JSON-lines or XLSX file. Raise OSError, ValueError.
 
     `known` tells whether a column's name means something: it decides between delimiters.
     """
+    if excel.is_workbook(path):
+        yield from (Row(line, cells) for line, cells in excel.rows(path))
+        return
     with path.open(encoding=encoding_of(path), errors="replace", newline="") as stream:
         first = _first_character(stream)
         stream.seek(0)
@@ -42,47 +48,72 @@ def read(path: Path, known: Callable[[str], bool] = lambda name: True) -> Iterat
 
 
 def encoding_of(path: Path) -> str:
-    """The one of utf-8, utf-16, gb18030 and cp1252 that explains the bytes of the whole file."""
+    """The one of utf-8, utf-16, gb18030, big5 and cp1252 that explains the bytes of the whole file."""
     with path.open("rb") as stream:
         sample = stream.read(SAMPLE)
-    if sample.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig"
-    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if odd > len(sample) // 8 and odd > even:
-        return "utf-16-le"
-    if even > len(sample) // 8:
-        return "utf-16-be"
-    good, bad, pairs, high = 0, 0, 0, 0
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    with path.open("rb") as stream:
-        while block := stream.read(SAMPLE):
-            if block.isascii() and not decoder.getstate()[0]:
-                continue
-            decoded = decoder.decode(block)
-            broken = decoded.count("\ufffd")
-            bad += broken
-            good += sum(character > "\x7f" for character in decoded) - broken
-            pairs, high = _gb_pairs(block, pairs, high)
+        if sample.startswith(codecs.BOM_UTF8):
+            return "utf-8-sig"
+        if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        even, odd = sample[0::2].count(0), sample[1::2].count(0)
+        if odd > len(sample) // 8 and odd > even:
+            return "utf-16-le"
+        if even > len(sample) // 8:
+            return "utf-16-be"
+        stream.seek(0)
+        good, rest = _well_formed(stream)
+        if not rest:
+            return "utf-8"
+        rest += stream.read(DOUBTFUL)
+    decoded = rest.decode("utf-8", "replace")
+    bad = decoded.count("\ufffd")
+    good += sum(character > "\x7f" for character in decoded) - bad
     if bad * 20 <= good:  # some damaged characters do not make it another encoding: their rows are reported
         return "utf-8"
-    return "gb18030" if pairs * 4 >= high else "cp1252"
+    pairs, high = _pairs(rest)
+    if pairs * 4 < high:
+        return "cp1252"
+    return "big5" if _usual(rest, "big5", BIG5_USUAL) > _usual(rest, "gb18030", GB_USUAL) else "gb18030"
 
 
-def _gb_pairs(block: bytes, pairs: int, high: int) -> tuple[int, int]:
-    """Count the characters of GB 2312 and all bytes over 127: in Latin text high bytes stand alone."""
-    position = 0
+def _well_formed(stream: BinaryIO) -> tuple[int, bytes]:
+    """About how many characters beyond ASCII there are before the first that is not UTF-8, and the block with
+    that one; b"" when there is none."""
+    good = 0
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    while block := stream.read(SAMPLE):
+        before = decoder.getstate()[0]
+        if block.isascii() and not before:
+            continue
+        try:
+            good += (len(block) - len(decoder.decode(block))) // 2
+        except UnicodeDecodeError:
+            return good, before + block
+    cut = decoder.getstate()[0]
+    return good, cut
+
+
+def _pairs(block: bytes) -> tuple[int, int]:
+    """Count two high bytes together and all bytes over 127: in Latin text high bytes stand alone. Of Big5's
+    characters three of five have two."""
+    position = pairs = high = 0
     while position < len(block):
         if block[position] < 0x80:
             position += 1
             continue
         follower = block[position + 1] if position + 1 < len(block) else 0
-        if 0xA1 <= block[position] <= 0xF7 and follower >= 0xA1:
+        if 0xA1 <= block[position] <= 0xF9 and follower >= 0xA1:
             pairs, high, position = pairs + 1, high + 2, position + 2
         else:
             high, position = high + 1, position + 1
     return pairs, high
+
+
+def _usual(block: bytes, encoding: str, leads: range) -> float:
+    """Which share of the characters are of the frequent ones, which both character sets put together."""
+    found = Counter(c for c in block.decode(encoding, "replace") if c > "\x7f")
+    known = sum(n for c, n in found.items() if c.encode(encoding, "replace")[0] in leads)
+    return known / max(1, found.total())
 
 
 def _first_character(stream: TextIO) -> str:
@@ -104,6 +135,8 @@ def _csv(stream: TextIO, known: Callable[[str], bool]) -> Iterator[Row]:
     delimiter = max(DELIMITERS, key=lambda sign: _fit(head, sign, known))
     header = [name.strip().strip("\ufeff") for name in next(csv.reader([head], delimiter=delimiter))]
     reader = csv.reader(stream, delimiter=delimiter)
+    width = len(header)
+    plain = all(header) and len(set(header)) == width
     while True:
         line = start + reader.line_num + 1
         try:
@@ -113,12 +146,21 @@ def _csv(stream: TextIO, known: Callable[[str], bool]) -> Iterator[Row]:
         except csv.Error:
             yield Row(line, {}, "csv")
             continue
-        if not any(cell.strip() for cell in cells):
+        text = "".join(cells)
+        if not text or text.isspace():
             continue
-        surplus = [cell for cell in cells[len(header) :] if cell.strip()]
-        row = {name: unguarded(cell) for name, cell in zip(header, cells, strict=False) if name}
-        damaged = any("\ufffd" in cell for cell in cells)
-        yield Row(line, row, "columns" if surplus else "encoding" if damaged else "")
+        if "'" in text:
+            cells = list(map(unguarded, cells))
+        broken = "encoding" if "\ufffd" in text else ""
+        if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+            broken = "columns"
+        row = dict(zip(header, cells, strict=False))
+        if not plain:
+            row = {}
+            for name, cell in zip(header, cells, strict=False):
+                if name and not row.get(name):  # of two columns of one name the first that is filled counts
+                    row[name] = cell
+        yield Row(line, row, broken)
 
 
 def _fit(head: str, delimiter: str, known: Callable[[str], bool]) -> tuple[int, int]:

@@ -1,0 +1,65 @@
+"""Workbooks: the first sheet with rows, its first filled row as the header.
+
+calamine reads a sheet whole (about 1 KB a row of ten cells); CSV is the form for files without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from crm_store.exporter import unguarded
+
+MARK = b"PK\x03\x04"
+
+
+def is_workbook(path: Path) -> bool:
+    """Whether it is a zip archive, as .xlsx and .ods are; whatever its name says."""
+    with path.open("rb") as stream:
+        return stream.read(4) == MARK
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each row's number and its cells by the header's names. Raise ValueError for what is no workbook."""
+    try:
+        import python_calamine  # an extra: most desks exchange CSV
+    except ImportError as error:
+        raise ValueError("workbooks need the extra `excel`: pip install 'wellheard[excel]'") from error
+    try:
+        with path.open("rb") as stream, python_calamine.CalamineWorkbook.from_object(stream) as workbook:
+            for name in workbook.sheet_names:
+                sheet = workbook.get_sheet_by_name(name)
+                header: list[str] = []
+                for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1):
+                    if not any(_filled(cell) for cell in cells):
+                        continue
+                    if not header:
+                        header = [str(_value(cell)).strip() for cell in cells]
+                        continue
+                    named = zip(header, map(_value, cells), strict=False)
+                    yield number, {name: cell for name, cell in named if name}
+                if header:
+                    return
+    except (python_calamine.CalamineError, OSError) as error:
+        raise ValueError(f"this is no workbook that can be read: {error}") from error
+
+
+def _filled(cell: object) -> bool:
+    return cell not in (None, "")
+
+
+def _value(cell: object) -> Any:
+    match cell:
+        case str():
+            return unguarded(cell)
+        case float() if cell.is_integer():
+            return str(int(cell))  # 13800138000.0 is a phone, not a measurement
+        case datetime():
+            return cell.isoformat(" ")
+        case date():
+            return cell.isoformat()
+        case time() | timedelta():
+            return str(cell)
+    return cell
