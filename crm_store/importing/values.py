@@ -281,8 +281,6 @@ _SERIAL = re.compile(r"[2-7]\d{4}(?:\.\d{1,12})?")  # 1954 to 2119
 _WEEKDAY = re.compile(
     r"^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|satur|sat|sun)(?:day)?\.?,?\s+|星期.\s*", re.IGNORECASE
 )
-    r"^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|satur|sat|sun)(?:day)?\.?,?\s+|星期.\s*", re.IGNORECASE
-)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
