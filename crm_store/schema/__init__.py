@@ -17,6 +17,7 @@ from crm_store.schema.desk import (
 )
 from crm_store.schema.imports import contact_mark, import_change, import_range, import_run
 from crm_store.schema.line import counter, cursor, event_count, inbox, journal, lease, meta, outbox
+from crm_store.schema.merges import merge, merge_row, suggestion
 from crm_store.schema.outside import api_request, api_token, webhook_event
 from crm_store.schema.people import confirmation, contact, identity, staff, staff_code, staff_identity
 from crm_store.schema.privacy import consent, erased_key, erasure
@@ -55,6 +56,8 @@ __all__ = [
     "journal",
     "lease",
     "macro",
+    "merge",
+    "merge_row",
     "message",
     "message_version",
     "meta",
@@ -66,6 +69,7 @@ __all__ = [
     "staff",
     "staff_code",
     "staff_identity",
+    "suggestion",
     "thread",
     "thread_ref",
     "ticket",

@@ -27,6 +27,7 @@ conversation = Table(
     Column("room_id", String, nullable=False),
     Column("thread_id", String, nullable=False, server_default=""),
     ref("contact_id", "contact.id", nullable=False),
+    Column("identity_id", Integer),  # of the contact, by which it was opened
     Column("subject", String, nullable=False, server_default=""),
     Column("language", String, nullable=False),
     Column("bot_muted", Boolean, nullable=False, server_default=text("false")),

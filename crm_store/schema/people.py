@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import (
     Column,
+    Index,
     Integer,
     String,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
@@ -27,8 +29,15 @@ contact = Table(
     Column("fields", Json, nullable=False),
     Column("source", String, nullable=False, server_default=""),
     Column("owner_id", Integer, index=True),  # of staff, whose customer they are
+    Column("merged_into_id", Integer),  # nobody of their own any more: leave them out (contacts.LIVE)
     at("created_at", nullable=False),
     at("updated_at", nullable=False),
+)
+Index(
+    "ix_contact_merged",
+    contact.c.merged_into_id,
+    sqlite_where=text("merged_into_id IS NOT NULL"),
+    postgresql_where=text("merged_into_id IS NOT NULL"),
 )
 
 identity = Table(  # a contact on a platform; `space` is the kind of channel, or "phone"
