@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from bot.answers.decide import Decision, Question, decide
+from bot.answers.decide import Decision
 from bot.answers.index import Article, ArticleIndex
-from bot.answers.language import detect
 from bot.office import Office
 from channels.conversation import Inbound
 from crm_store import articles
@@ -38,22 +37,12 @@ def warm(office: Office) -> None:
 
 
 def decide_for(office: Office, inbound: Inbound) -> Decision | None:
-    """The bot's decision about a customer's message, or None when there is nothing to decide on."""
-    if office.index is None:
-        return None
-    text = (
-        inbound.text
-        if len(inbound.text) > 20 or not inbound.subject
-        else f"{inbound.subject}\n{inbound.text}"
-    )
-    return consider(office, text, inbound.author.language)
+    """The bot's decision about a customer's message, or None when there is nothing to decide with."""
+    mind = office.mind
+    return mind.about(inbound) if mind is not None else None
 
 
 def consider(office: Office, text: str, language: str | None = None) -> Decision | None:
     """The bot's decision about a text."""
-    if office.index is None or not office.config.answers.enabled:
-        return None
-    settings = office.config.answers
-    lang = detect(text, office.customer_language(language))
-    question = Question(text=text, language=office.customer_language(lang))
-    return decide(question, office.index, settings)
+    mind = office.mind
+    return mind.consider(text, language) if mind is not None else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from bot.cleaning import storable
 from channels.base import Clock
 from channels.conversation import Raw
 from crm_store import inbox
@@ -62,14 +63,3 @@ class ChannelDoor:
         if problem != self.problem:
             log.info("channel_state", channel=self._channel, up=problem is None)
         self.problem = problem
-
-
-def storable(text: str) -> str:
-    """Text that every database takes: no NUL (PostgreSQL), no lone surrogates (UTF-8)."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text

@@ -1,7 +1,8 @@
-"""The sandbox: decodes dangerous messages in worker processes with a memory and a time limit.
+"""The sandbox: understands dangerous messages in worker processes with a memory and a time limit.
 
 A mail is hostile input: a few kilobytes can cost a parser seconds or gigabytes. A worker that takes too long
-is killed and replaced; whoever sent that mail has delayed nobody but themselves.
+is killed and replaced; whoever sent that mail has delayed nobody but themselves. The worker also says what the
+bot would do with the message, which costs as much as decoding it and would hold up the service.
 """
 
 from __future__ import annotations
@@ -12,9 +13,16 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from channels.conversation import Inbound, Raw
+from bot.cleaning import clean
+from channels.conversation import Inbound, Kind, Raw
+
+if TYPE_CHECKING:
+    from bot.answers.decide import Decision
+    from bot.mind import Mind
+
+Understood = list[tuple[Inbound, "Decision | None"]]
 
 START_TIMEOUT_S = 60.0  # to start a worker on a busy machine: not the mail's fault
 TIMEOUT_S = 10.0  # wall time; the parser's own limits end far below it
@@ -43,14 +51,14 @@ class Sandbox:
         for _ in range(WORKERS):
             self._idle.put_nowait(_Worker(self._decoder))
 
-    async def decode(self, raw: Raw) -> Sequence[Inbound]:
-        """Decode in a worker. Raise DecodeFailed."""
+    async def understand(self, raw: Raw, mind: Mind | None = None) -> Understood:
+        """Decode in a worker, clean, and decide about what customers say. Raise DecodeFailed."""
         worker = await self._idle.get()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await worker.start()
             async with asyncio.timeout(self._timeout_s):
-                ok, result = await worker.ask(raw)
+                ok, result = await worker.ask(raw, mind)
         except TimeoutError as error:
             await worker.kill()
             # Once more: a machine that stood still looks the same as a mail without end.
@@ -65,7 +73,8 @@ class Sandbox:
             self._idle.put_nowait(worker)
         if not ok:
             raise DecodeFailed(result, tries=1)
-        return result  # type: ignore[no-any-return]
+        understood: Understood = result
+        return understood
 
     async def close(self) -> None:
         while not self._idle.empty():
@@ -76,6 +85,7 @@ class _Worker:
     def __init__(self, decoder: bytes) -> None:
         self._decoder = decoder
         self._process: asyncio.subprocess.Process | None = None
+        self._mind: Mind | None = None  # that the process has
 
     async def start(self) -> None:
         """Start the process unless it runs, and wait until it is ready."""
@@ -89,10 +99,14 @@ class _Worker:
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )
+        self._mind = None
         await self._send(self._decoder)
         await self._receive()
 
-    async def ask(self, raw: Raw) -> tuple[bool, Any]:
+    async def ask(self, raw: Raw, mind: Mind | None) -> tuple[bool, Any]:
+        if mind is not None and mind != self._mind:  # articles were learnt
+            await self._send(pickle.dumps(mind, protocol=pickle.HIGHEST_PROTOCOL))
+            self._mind = mind
         await self._send(pickle.dumps(raw, protocol=pickle.HIGHEST_PROTOCOL))
         answer: tuple[bool, Any] = await self._receive()
         return answer
@@ -127,7 +141,7 @@ class _Worker:
 
 
 def serve() -> None:
-    """The worker's side: a decoder, then messages, each answered with (ok, values or reason)."""
+    """The worker's side: a decoder; then messages, each answered with (ok, values or reason), and minds."""
     with contextlib.suppress(BrokenPipeError):  # the service is gone
         _serve()
 
@@ -151,13 +165,25 @@ def _serve() -> None:
         sink.write(_LENGTH.pack(len(payload)) + payload)
         sink.flush()
 
-    decoder = receive()
+    decoder, mind = receive(), None
     answer("ready")
-    while decoder is not None and (raw := receive()) is not None:
+    while decoder is not None and (given := receive()) is not None:
+        if not isinstance(given, Raw):
+            mind = given
+            continue
         try:
-            answer((True, decoder(raw)))
+            answer((True, [_considered(clean(inbound), mind) for inbound in decoder(given)]))
         except Exception as error:
             answer((False, f"{type(error).__name__}: {error}"[:500]))
+
+
+def _considered(inbound: Inbound, mind: Mind | None) -> tuple[Inbound, Decision | None]:
+    if mind is None or inbound.kind is not Kind.MESSAGE:
+        return inbound, None
+    try:
+        return inbound, mind.about(inbound)
+    except Exception:  # the message arrives all the same: whoever takes it decides, and has a log
+        return inbound, None
 
 
 def _limit_memory() -> None:

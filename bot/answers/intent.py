@@ -139,13 +139,7 @@ def features(text: str) -> set[str]:
             before = ""
             continue
         word = "0" if token.isdigit() else token
-        found.add("w:" + word)
-        found.add(f"{before} {word}")
-        found.add("s:" + stem(word))
-        lexicon = _lexicon()
-        found.update(lexicon.get(word, ()))
-        found.update(lexicon.get(f"{before} {word}", ()))
-        found.update(lexicon.get(f"{earlier} {before} {word}", ()))
+        found.update(_of_word(earlier, before, word))
         earlier, before = before, word
         many += 2
     found.add(f"{before} $")
@@ -158,6 +152,18 @@ def features(text: str) -> set[str]:
     if any(letter.isalpha() for letter in text) and text == text.upper() != text.lower() and len(text) > 8:
         found.add("shouting")
     return found
+
+
+@lru_cache(maxsize=20_000)  # people say the same: each word after its two neighbours is looked up once
+def _of_word(earlier: str, before: str, word: str) -> tuple[str, ...]:
+    lexicon = _lexicon()
+    pair = f"{before} {word}"
+    groups = (
+        *lexicon.get(word, ()),
+        *lexicon.get(pair, ()),
+        *lexicon.get(f"{earlier} {pair}", ()),
+    )
+    return ("w:" + word, pair, "s:" + stem(word), *groups)
 
 
 @cache
@@ -186,10 +192,11 @@ def _judge(text: str) -> Intent:
     model = _model()
     found = [model.weights[one] for one in features(text) if one in model.weights]
     scale = 1 / math.sqrt(len(found)) if found else 0.0
-    logits = list(model.bias)
+    sums = [0.0] * len(model.bias)
     for weights in found:
         for kind, weight in weights:
-            logits[kind] += weight * scale
+            sums[kind] += weight
+    logits = [bias + total * scale for bias, total in zip(model.bias, sums, strict=True)]
     top = max(logits)
     powers = [math.exp(logit - top) for logit in logits]
     best = powers.index(1.0)

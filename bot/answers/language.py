@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection
 
 _SCRIPTS = (
@@ -34,7 +33,10 @@ _SMALL_WORDS = {
     "nl": "de het een is zijn ik jij u mijn uw en niet van voor met waar wanneer hoe waarom hallo dank "
     "bestelling ",
 }
-_WORDS = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
+_SPEAKERS: dict[str, tuple[str, ...]] = {}  # a small word and the languages that have it
+for _language, _words in _SMALL_WORDS.items():
+    for _word in dict.fromkeys(_words.split()):
+        _SPEAKERS[_word] = (*_SPEAKERS.get(_word, ()), _language)
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _NOISE = re.compile(r"https?://\S+|\S+@\S+|#?\b[A-Za-z]{1,4}-?\d+\b")
 # Han characters weigh more than letters: a Chinese sentence may hold a product's Latin name, hardly the
@@ -64,8 +66,10 @@ def detect(text: str, default: str, among: Collection[str] = ()) -> str:
             best, most = language, count
     if best and most * _HAN_WEIGHT >= latin:
         return _allowed(best, default, among)
-    counts = Counter(words).items()
-    scores = {language: sum(n for word, n in counts if word in known) for language, known in _WORDS.items()}
+    scores = dict.fromkeys(_SMALL_WORDS, 0)
+    for word in words:
+        for language in _SPEAKERS.get(word, ()):
+            scores[language] += 1
     top = max(scores.values())
     if top == 0 or (len(words) < 2 and top < 2 and not _telling(words)):
         return default
@@ -76,7 +80,7 @@ def detect(text: str, default: str, among: Collection[str] = ()) -> str:
 
 def _telling(words: list[str]) -> bool:
     """One word alone is evidence only if no other language has it."""
-    return sum(words[0] in known for known in _WORDS.values()) == 1 if words else False
+    return len(_SPEAKERS.get(words[0], ())) == 1 if words else False
 
 
 def _allowed(language: str, default: str, among: Collection[str]) -> str:

@@ -40,12 +40,12 @@ def normalise(text: str) -> str:
 def tokens(normalised: str) -> list[str]:
     """Split into alphabetic words and runs of Chinese characters, in order."""
     expanded = _NOT.sub(lambda found: found[1] + " not", normalised)
-    return _TOKEN.findall(_TAIL.sub("", expanded))
+    return _TOKEN.findall(_TAIL.sub("", expanded) if "'" in expanded else expanded)
 
 
 def is_han(token: str) -> bool:
     """Tell whether a token is a run of Chinese characters."""
-    return _HAN.match(token) is not None
+    return not token.isascii() and _HAN.match(token) is not None
 
 
 @lru_cache(maxsize=20_000)
