@@ -1,0 +1,472 @@
+"""Erase: a person's right to be forgotten. What statistics count stays, without words and without a name.
+
+First everything is found, in a snapshot, while the line goes on. Then one transaction finds what came since,
+notes in keyed hashes what may not come back, takes the words out of the search index and out of every table
+(`privacy.held` says what is left of each), and asks the staff platforms to take back what was posted there.
+At last the file itself is scrubbed: segments of the full-text index are merged, and the -wal is emptied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, or_, select, update
+
+from crm_store import audit, outbox, schema
+from crm_store.db import Store
+from crm_store.privacy import held, listed, tombstones, traces
+from crm_store.privacy.held import NOW, Blank, Gone, Person, ids
+from crm_store.privacy.traces import Found
+from crm_store.search import indexing, tables
+from crm_store.wakeups import notify
+
+CHECKPOINT_S = 20.0
+ERASED = '{"type":"erased"}'  # what is left of an entry in a room's log: its number
+PROBLEM = {"type": "about:blank", "title": "Gone", "status": 410, "detail": "the customer was erased"}
+TO_CUSTOMERS = ("reply", "answer", "notice")
+s = schema
+
+
+class Unknown(Exception):
+    """There is no such customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What erasing reaches outside the store: the list for backups, and which channels can delete a post."""
+
+    path: Path | None = None
+    secret: bytes = b""
+    deletes: Callable[[str], bool] = lambda channel: False
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was done: rows by table, and how many posts staff platforms are asked to take back."""
+
+    contact_id: int
+    counts: Mapping[str, int]
+    posts: int = 0
+    clean: bool = True  # False: the -wal could not be emptied yet, somebody reads an old snapshot
+
+
+@dataclass(slots=True)
+class _Work:
+    tx: Connection
+    now: datetime
+    person: Person
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, rows: int) -> None:
+        if rows > 0:
+            self.counts[name] = self.counts.get(name, 0) + rows
+
+    def where(self, name: str) -> Any:
+        entry = held.HELD[name]
+        assert isinstance(entry, held.Held)
+        return entry.where(self.person)
+
+
+def ask(tx: Connection, now: datetime, contact_id: int, actor: str) -> int:
+    """Note that somebody is to be erased; a running service does it at once. Return the erasure's id."""
+    if was_erased(tx, contact_id):
+        raise Unknown(contact_id)
+    row = tx.execute(
+        s.erasure.insert().values(
+            uid=secrets.token_hex(8),
+            contact_id=contact_id,
+            actor=actor,
+            state="asked",
+            asked_at=now,
+            counts={},
+        )
+    )
+    audit.record(tx, now, actor, "erase", f"contact:{contact_id}", "asked")
+    notify(tx, "erase")
+    key = row.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def asked(tx: Connection) -> list[Any]:
+    """Erasures that wait, oldest first."""
+    return list(
+        tx.execute(select(s.erasure).where(s.erasure.c.state == "asked").order_by(s.erasure.c.id)).all()
+    )
+
+
+def was_erased(tx: Connection, contact_id: int) -> bool:
+    e = s.erasure
+    return (
+        tx.execute(select(e.c.id).where(e.c.contact_id == contact_id, e.c.state == "done").limit(1)).first()
+        is not None
+    )
+
+
+def preview(tx: Connection, contact_id: int) -> dict[str, int]:
+    """How much of a person would go: rows by table, by their columns alone."""
+    try:
+        p = traces.person(tx, contact_id)
+    except LookupError as error:
+        raise Unknown(contact_id) from error
+    counts = {}
+    for table, entry in held.tables():
+        n = tx.execute(select(func.count()).select_from(table).where(entry.where(p))).scalar_one()
+        if n:
+            counts[table.name] = int(n)
+    return counts
+
+
+async def carry_out(
+    store: Store, erasure_id: int, clock: Callable[[], datetime], outside: Outside = Outside()
+) -> Erased:
+    """Erase whom an erasure names, and see to it that nothing is left in the file. Raise Unknown."""
+    done = await _rows(store, erasure_id, clock, outside)
+    return Erased(done.contact_id, done.counts, done.posts, await settle(store))
+
+
+async def _rows(store: Store, erasure_id: int, clock: Callable[[], datetime], outside: Outside) -> Erased:
+    contact_id = await store.read(_whose, erasure_id)
+    found, marks = await store.read(_look, contact_id)
+    return await store.write(_erase, clock(), erasure_id, contact_id, found, marks, outside)
+
+
+async def settle(store: Store, timeout_s: float = CHECKPOINT_S) -> bool:
+    """Scrub the file: True when nothing of what was erased can be left in it.
+
+    On PostgreSQL dead rows are vacuumed; what its write-ahead log and its backups keep is the operator's.
+    """
+    while not await store.write(tables.scrub):
+        pass
+    if store.path is None:
+        names = ", ".join(f'"{table.name}"' for table, _ in held.tables())
+        async with store.dedicated() as connection:
+            await connection.execute(f"VACUUM {names}")
+        return True
+    until = asyncio.get_running_loop().time() + timeout_s
+    while not await asyncio.to_thread(_checkpoint, store.path):
+        if asyncio.get_running_loop().time() > until:
+            return False
+        await asyncio.sleep(0.05)
+    return True
+
+
+def _checkpoint(path: Path) -> bool:
+    with closing(sqlite3.connect(path, timeout=1.0)) as opened:
+        try:
+            busy = opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError:  # locked by a write of ours
+            return False
+    return busy == 0
+
+
+def _whose(tx: Connection, erasure_id: int) -> int:
+    row = tx.execute(select(s.erasure).where(s.erasure.c.id == erasure_id)).first()
+    if row is None:
+        raise Unknown(erasure_id)
+    return int(row.contact_id)
+
+
+def _look(tx: Connection, contact_id: int) -> tuple[Found, dict[str, int]]:
+    p = traces.person(tx, contact_id)
+    return traces.sweep(tx, p, traces.words_of(tx, p)), traces.marks(tx)
+
+
+def _erase(
+    tx: Connection,
+    now: datetime,
+    erasure_id: int,
+    contact_id: int,
+    found: Found,
+    marks: Mapping[str, int],
+    outside: Outside,
+) -> Erased:
+    """Everything, in one transaction."""
+    row = tx.execute(select(s.erasure).where(s.erasure.c.id == erasure_id).with_for_update()).one()
+    if row.state == "done":
+        return Erased(contact_id, row.counts)
+    whole = traces.person(tx, contact_id)
+    since = traces.sweep(tx, whole, traces.words_of(tx, whole), marks)
+    work = _Work(tx, now, _with(whole, traces.joined(found, since)))
+    digests = _digests(work)
+    if outside.path is not None:
+        entry = listed.Entry(row.uid, now, *digests)
+        listed.add(outside.path, outside.secret, tombstones.key(tx), entry)
+    tombstones.remember(tx, [*digests[1], *digests[2]], now)
+    posts = _posts(work, outside.deletes)
+    for one in work.person.contacts:
+        indexing.forget_contact(tx, one)
+    _forget_elsewhere(work)
+    for special in (_outgoing, _raw, _logs, _answers, _audits, _lines, _mentions):
+        special(work)
+    shas = _shas(work)
+    for table, entry_of in held.tables():
+        if isinstance(entry_of.erased, Blank) and entry_of.erased.values:
+            values = {k: now if v is NOW else v for k, v in entry_of.erased.values.items()}
+            statement = update(table).where(entry_of.where(work.person)).values(**values)
+            work.count(table.name, tx.execute(statement).rowcount)
+    for table, entry_of in reversed(held.tables()):
+        if isinstance(entry_of.erased, Gone):
+            work.count(table.name, tx.execute(delete(table).where(entry_of.where(work.person))).rowcount)
+    _files(work, shas)
+    for post in posts:
+        outbox.put(tx, post, now)
+    tx.execute(
+        update(s.erasure)
+        .where(s.erasure.c.contact_id.in_(ids(work.person.contacts)))
+        .values(state="done", done_at=now, counts=work.counts)
+    )
+    audit.record(tx, now, row.actor, "erase", f"contact:{contact_id}", **{"rows": sum(work.counts.values())})
+    return Erased(contact_id, work.counts, len(posts))
+
+
+def _with(p: Person, found: Mapping[str, tuple[Any, ...]]) -> Person:
+    return Person(p.contacts, p.identities, p.elsewhere, p.objects, p.actors, p.rooms, found)
+
+
+def _digests(work: _Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """What may not come back, in keyed hashes: (contacts, identities, messages and the like)."""
+    tx, p, key = work.tx, work.person, tombstones.key(work.tx)
+    c, m, r = s.contact, s.message, s.inbox
+    contacts = tx.execute(select(c.c.id, c.c.created_at).where(c.c.id.in_(ids(p.contacts))))
+    rest: set[str] = set()
+    for row in tx.execute(select(m.c.channel, m.c.dedupe, m.c.event_id).where(work.where("message"))):
+        rest |= {tombstones.event(key, row.channel, x) for x in (row.dedupe, row.event_id) if x}
+    for row in tx.execute(select(r.c.channel, r.c.event_id).where(work.where("inbox"))):
+        rest.add(tombstones.event(key, row.channel, row.event_id))
+    for kind, table, column in (
+        ("order", s.order, s.order.c.number),
+        ("customer_event", s.customer_event, s.customer_event.c.key),
+        ("deal", s.deal, s.deal.c.key),
+    ):
+        values = tx.execute(select(column).where(work.where(table.name), column.is_not(None))).scalars()
+        rest |= {tombstones.digest(key, kind, value) for value in values}
+    return (
+        tuple(tombstones.contact(key, row.id, row.created_at) for row in contacts),
+        tuple(tombstones.identity(key, space, user_id) for space, user_id in p.identities),
+        tuple(sorted(rest)),
+    )
+
+
+def _posts(work: _Work, deletes: Callable[[str], bool]) -> list[outbox.Order]:
+    """Ask staff platforms to take back what was posted there, and what agents wrote, as far as they let us."""
+    tx, o, m = work.tx, s.outbox, s.message
+    wanted: dict[tuple[str, str], tuple[str, str]] = {}
+    query = select(o.c.channel, o.c.room_id, o.c.thread_id, o.c.event_id, o.c.options).where(
+        work.where("outbox"),
+        o.c.purpose.not_in([*TO_CUSTOMERS, "change", "code", "mark"]),
+        o.c.op == "send",
+        o.c.event_id != "",
+    )
+    for row in tx.execute(query):
+        for target in (row.event_id, *row.options.get("parts", ())):
+            wanted[row.channel, target] = (row.room_id, row.thread_id)
+    t = s.thread
+    places = {
+        (row.ticket_id, row.channel): (row.room_id, row.thread_id)
+        for row in tx.execute(select(t).where(work.where("thread")))
+    }
+    written = select(m.c.staff_channel, m.c.staff_event_id, m.c.ticket_id).where(
+        work.where("message"), m.c.staff_event_id != ""
+    )
+    for row in tx.execute(written):
+        place = places.get((row.ticket_id, row.staff_channel))
+        if place is not None:
+            wanted[row.staff_channel, row.staff_event_id] = place
+    return [
+        outbox.Order(
+            channel=channel,
+            room_id=room,
+            thread_id=thread,
+            lane=f"erase:{channel}:{room}",
+            op="delete",
+            purpose="erase",
+            body="[]",
+            due_at=work.now,
+            options={"target_id": target},
+        )
+        for (channel, target), (room, thread) in wanted.items()
+        if deletes(channel)
+    ]
+
+
+def _forget_elsewhere(work: _Work) -> None:
+    m = s.message
+    rows = select(m.c.id, m.c.subject, m.c.text).where(m.c.id.in_(ids(work.person.elsewhere)))
+    for row in work.tx.execute(rows).all():
+        indexing.message_changed(work.tx, row.id, row.subject, row.text, None)
+
+
+def _outgoing(work: _Work) -> None:
+    """What went to the customer stays to be counted; what was posted about them goes. What waits is not sent."""
+    o = s.outbox
+    theirs = work.where("outbox")
+    stays = o.c.purpose.in_(TO_CUSTOMERS) & o.c.message_id.is_not(None)
+    gone = work.tx.execute(delete(o).where(theirs, ~stays)).rowcount
+    blanked = work.tx.execute(
+        update(o)
+        .where(theirs)
+        .values(
+            lane=held.numbered(o),
+            room_id="",
+            thread_id="",
+            body="[]",
+            options={},
+            error="",
+            event_id="",
+            lease_until=None,
+            state=case(
+                (o.c.state.in_(["pending", "sending", "dead", "unknown"]), "withdrawn"), else_=o.c.state
+            ),
+            settled_at=func.coalesce(o.c.settled_at, work.now),
+        )
+    ).rowcount
+    work.count("outbox", gone + blanked)
+
+
+def _raw(work: _Work) -> None:
+    """Raw messages are emptied; what waited is not taken any more, and none is known by its platform's id."""
+    r, key = s.inbox, tombstones.key(work.tx)
+    rows = work.tx.execute(
+        select(r.c.id, r.c.channel, r.c.event_id, r.c.state).where(work.where("inbox"))
+    ).all()
+    for row in rows:
+        forget_raw(work.tx, key, row, work.now)
+    work.count("inbox", len(rows))
+
+
+def forget_raw(tx: Connection, key: bytes, row: Any, now: datetime) -> None:
+    """Empty one inbox row: what is left is that something came by this channel."""
+    if row.event_id.startswith("erased:"):
+        return
+    r = s.inbox
+    tx.execute(
+        update(r)
+        .where(r.c.id == row.id)
+        .values(
+            event_id=f"erased:{tombstones.event(key, row.channel, row.event_id)}",
+            lane="erased",
+            body=b"",
+            evidence="",
+            error="",
+            lease_until=None,
+            finished_at=func.coalesce(r.c.finished_at, now),
+            state=case((r.c.state == "done", "done"), else_="discarded"),
+        )
+    )
+
+
+def _logs(work: _Work) -> None:
+    """The customer's own rooms go; of entries in staff's rooms the numbers stay, readers count by them."""
+    j = s.journal
+    rows = work.tx.execute(select(j.c.id, j.c.channel, j.c.body).where(work.where("journal"))).all()
+    shas = {(row.channel, sha) for row in rows for sha in _shas_in(row.body)}
+    rooms = list(work.person.rooms)
+    gone = work.tx.execute(delete(j).where(j.c.room.in_(rooms))).rowcount
+    entries = ids(work.person.found.get("journal", ()))
+    blanked = work.tx.execute(update(j).where(j.c.id.in_(entries)).values(body=ERASED)).rowcount
+    work.count("journal", gone + blanked + _kept_files(work, shas))
+
+
+def _kept_files(work: _Work, shas: set[tuple[str, str]]) -> int:
+    """Bytes of files that no entry names any more."""
+    j = s.journal
+    gone = 0
+    for channel, sha in sorted(shas):
+        room = f"file:{sha}"
+        used = select(j.c.id).where(
+            j.c.channel == channel, j.c.room.not_like("file:%"), j.c.body.contains(sha, autoescape=True)
+        )
+        if work.tx.execute(used.limit(1)).first() is None:
+            gone += work.tx.execute(delete(j).where(j.c.channel == channel, j.c.room == room)).rowcount
+    return gone
+
+
+def _shas_in(body: str) -> set[str]:
+    try:
+        blocks = json.loads(body).get("blocks") or ()
+    except (ValueError, AttributeError):
+        return set()
+    return {block["sha"] for block in blocks if isinstance(block, dict) and "sha" in block}
+
+
+def _answers(work: _Work) -> None:
+    """A repeat of such a request is told that it is over: done anew it would bring the customer back."""
+    r = s.api_request
+    values = {
+        "status": 410,
+        "headers": {"Content-Type": "application/problem+json"},
+        "body": json.dumps(PROBLEM),
+    }
+    work.count(
+        "api_request", work.tx.execute(update(r).where(work.where("api_request")).values(**values)).rowcount
+    )
+
+
+def _audits(work: _Work) -> None:
+    """Who did what, when and to which number stays; what was said with it, and who the customer was, goes."""
+    a, p = s.audit, work.person
+    found = a.c.id.in_(ids(p.found.get("audit", ())))
+    rows = work.tx.execute(
+        update(a).where(or_(a.c.object.in_(list(p.objects)), found), a.c.action != "erase").values(detail={})
+    ).rowcount
+    named = ~or_(a.c.object.like("contact:%"), a.c.object.like("ticket:%"))
+    work.tx.execute(update(a).where(found, named).values(object=""))
+    rows += work.tx.execute(update(a).where(a.c.actor.in_(list(p.actors))).values(actor="erased")).rowcount
+    work.count("audit", rows)
+
+
+def _lines(work: _Work) -> None:
+    """Names and numbers of products stay where somebody else bought the same; an engraving goes."""
+    for line, parent, owner in (
+        (s.order_line, "order_id", s.order),
+        (s.deal_product, "deal_id", s.deal),
+    ):
+        for column in ("name", "sku"):
+            alone = held.only_theirs(work.person, column, line, parent, owner)
+            statement = update(line).where(work.where(line.name), alone, line.c[column] != "")
+            work.count(line.name, work.tx.execute(statement.values({column: ""})).rowcount)
+
+
+def _mentions(work: _Work) -> None:
+    """Where they were among the recipients of somebody else's conversation, their address goes."""
+    p, m, c = s.participant, s.message, s.conversation
+    theirs = set(held.user_ids(work.person))
+    shared = select(p.c.conversation_id).where(p.c.user_id.in_(list(theirs)))
+    rows = work.tx.execute(
+        select(m.c.id, m.c.recipients)
+        .join(c, c.c.id == m.c.conversation_id)
+        .where(c.c.id.in_(shared), c.c.contact_id.not_in(ids(work.person.contacts)), m.c.kind == "out")
+    ).all()
+    for row in rows:
+        kept = ["erased" if address in theirs else address for address in row.recipients]
+        if kept != row.recipients:
+            work.tx.execute(update(m).where(m.c.id == row.id).values(recipients=kept))
+
+
+def _shas(work: _Work) -> list[str]:
+    return list(work.tx.execute(select(s.blob.c.sha256).where(work.where("blob"))).scalars())
+
+
+def _files(work: _Work, shas: list[str]) -> None:
+    """Files that no other message refers to."""
+    a, b = s.attachment, s.blob
+    for sha in shas:
+        if work.tx.execute(select(a.c.id).where(a.c.sha256 == sha).limit(1)).first() is None:
+            work.count("blob", work.tx.execute(delete(b).where(b.c.sha256 == sha)).rowcount)
+    gone = {(channel, sha) for sha in shas for channel in _channels_of(work.tx, sha)}
+    work.count("journal", _kept_files(work, gone))
+
+
+def _channels_of(tx: Connection, sha: str) -> list[str]:
+    j = s.journal
+    return list(tx.execute(select(j.c.channel).where(j.c.room == f"file:{sha}")).scalars())
