@@ -166,7 +166,7 @@ def _checkpoint(path: Path) -> bool:
             busy = opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.OperationalError:  # locked by a write of ours
             return False
-    return busy == 0
+    return bool(busy == 0)
 
 
 def _whose(tx: Connection, erasure_id: int) -> int:
@@ -225,7 +225,7 @@ def _erase(
         .where(s.erasure.c.contact_id.in_(ids(work.person.contacts)))
         .values(state="done", done_at=now, counts=work.counts)
     )
-    audit.record(tx, now, row.actor, "erase", f"contact:{contact_id}", **{"rows": sum(work.counts.values())})
+    audit.record(tx, now, row.actor, "erase", f"contact:{contact_id}", rows=sum(work.counts.values()))
     return Erased(contact_id, work.counts, len(posts))
 
 
@@ -241,8 +241,8 @@ def _digests(work: _Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, 
     rest: set[str] = set()
     for row in tx.execute(select(m.c.channel, m.c.dedupe, m.c.event_id).where(work.where("message"))):
         rest |= {tombstones.event(key, row.channel, x) for x in (row.dedupe, row.event_id) if x}
-    for row in tx.execute(select(r.c.channel, r.c.event_id).where(work.where("inbox"))):
-        rest.add(tombstones.event(key, row.channel, row.event_id))
+    for channel, event_id in tx.execute(select(r.c.channel, r.c.event_id).where(work.where("inbox"))):
+        rest.add(tombstones.event(key, channel, event_id))
     for kind, table, column in (
         ("order", s.order, s.order.c.number),
         ("customer_event", s.customer_event, s.customer_event.c.key),
@@ -278,10 +278,10 @@ def _posts(work: _Work, deletes: Callable[[str], bool]) -> list[outbox.Order]:
     written = select(m.c.staff_channel, m.c.staff_event_id, m.c.ticket_id).where(
         work.where("message"), m.c.staff_event_id != ""
     )
-    for row in tx.execute(written):
-        place = places.get((row.ticket_id, row.staff_channel))
+    for channel, event_id, ticket_id in tx.execute(written):
+        place = places.get((ticket_id, channel))
         if place is not None:
-            wanted[row.staff_channel, row.staff_event_id] = place
+            wanted[channel, event_id] = place
     return [
         outbox.Order(
             channel=channel,

@@ -209,7 +209,7 @@ def _lanes(tx: Connection, p: Person) -> dict[str, list[str]]:
         .exists()
     )
     query = select(c.c.channel, c.c.room_id, c.c.thread_id, shared.label("shared"))
-    places = list(tx.execute(query.where(c.c.contact_id.in_(whose))).all())
+    places = [tuple(row) for row in tx.execute(query.where(c.c.contact_id.in_(whose)))]
     staff = select(t.c.channel, t.c.room_id, t.c.thread_id).where(t.c.ticket_id.in_(tickets(p)))
     places += [(*row, True) for row in tx.execute(staff)]
     for channel, room, thread, is_shared in places:
