@@ -27,7 +27,7 @@ from bot.sandbox import MANY, DecodeFailed, Sandbox
 from bot.yielding import Yielding
 from channels.base import Channel, Examines, Isolated
 from channels.conversation import Inbound, Kind, Raw
-from crm_store import inbox
+from crm_store import erase, inbox
 from crm_store.db import Store, is_conflict, savepoint
 from crm_store.inbox import LostLease, Waiting
 
@@ -327,6 +327,8 @@ class Intake:
             try:
                 with savepoint(tx):
                     turn = Turn(tx, self._office, self._clock())
+                    if erase.came_again(tx, row, turn.now):
+                        continue
                     for one in prepared:
                         self._take(turn, one)
                     inbox.finish(tx, row, turn.now)

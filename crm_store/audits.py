@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from crm_store import schema
+from crm_store.privacy import tombstones
 from crm_store.rows import insert
 
 AT_ONCE = 500
@@ -17,7 +18,7 @@ cursor = schema.cursor
 
 
 def stored(tx: Connection, channel: str, ids: Sequence[str]) -> set[str]:
-    """Which of these platform ids we have, as messages or still waiting."""
+    """Which of these platform ids we have, as messages or still waiting, or had until they were erased."""
     m, inbox = schema.message, schema.inbox
     found: set[str] = set()
     for at in range(0, len(ids), AT_ONCE):
@@ -26,6 +27,7 @@ def stored(tx: Connection, channel: str, ids: Sequence[str]) -> set[str]:
             tx.execute(select(m.c.event_id).where(m.c.channel == channel, m.c.event_id.in_(some))).scalars()
         )
     rest = [i for i in ids if i not in found]
+    found |= {str(i) for _, i in tombstones.erased_of(tx, "event", [(channel, i) for i in rest])}
     if rest:
         waiting = tx.execute(
             select(inbox.c.event_id).where(

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, bindparam, or_, select, update
 
 from crm_store import schema
+from crm_store.privacy import tombstones
 from crm_store.rows import insert
 from crm_store.search import indexing
 from crm_store.statement import Statement, update_by_id
@@ -249,7 +250,10 @@ def add(tx: Connection, now: datetime, conversation_id: int, new: NewMessage) ->
 
 
 def seen(tx: Connection, channel: str, dedupe: str) -> bool:
-    return _seen.first(tx, channel=channel, dedupe=dedupe) is not None
+    """Whether a message is here, or was until its writer was erased."""
+    if _seen.first(tx, channel=channel, dedupe=dedupe) is not None:
+        return True
+    return tombstones.event_was_erased(tx, channel, dedupe)
 
 
 def received(tx: Connection, channel: str, room_id: str, since: datetime, *, limit: int = 20) -> list[Any]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, or_, select, update
 
-from crm_store import audit, outbox, schema
+from crm_store import audit, inbox, outbox, schema
 from crm_store.db import Store
 from crm_store.privacy import held, listed, tombstones, traces
 from crm_store.privacy.held import NOW, Blank, Gone, Person, ids
@@ -344,16 +344,28 @@ def _raw(work: _Work) -> None:
     work.count("inbox", len(rows))
 
 
+def came_again(tx: Connection, row: inbox.Waiting, now: datetime) -> bool:
+    """Whether a raw message is one that was erased: read anew from a mailbox, or sent again. It is emptied."""
+    if not tombstones.event_was_erased(tx, row.channel, row.event_id):
+        return False
+    inbox.finish(tx, row, now)
+    held_by = select(s.inbox.c.id, s.inbox.c.channel, s.inbox.c.event_id).where(s.inbox.c.id == row.id)
+    forget_raw(tx, tombstones.key(tx), tx.execute(held_by).one(), now)
+    return True
+
+
 def forget_raw(tx: Connection, key: bytes, row: Any, now: datetime) -> None:
     """Empty one inbox row: what is left is that something came by this channel."""
     if row.event_id.startswith("erased:"):
         return
     r = s.inbox
+    name = f"erased:{tombstones.event(key, row.channel, row.event_id)}"
+    tx.execute(delete(r).where(r.c.channel == row.channel, r.c.event_id == name))  # it came a second time
     tx.execute(
         update(r)
         .where(r.c.id == row.id)
         .values(
-            event_id=f"erased:{tombstones.event(key, row.channel, row.event_id)}",
+            event_id=name,
             lane="erased",
             body=b"",
             evidence="",
