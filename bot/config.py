@@ -23,6 +23,7 @@ from crm_store.hours import BusinessHours
 from crm_store.webhooks import EVENTS
 
 KINDS = ("telegram", "slack", "email", "web", "console")
+_STAGE = re.compile(r"[^\W_][\w-]{0,39}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # of a channel: it stands in URLs
 
 
@@ -143,6 +144,26 @@ class AccessSettings(_Table):
     roles: Mapping[str, RoleSettings] = {}
 
 
+class DealSettings(_Table):
+    """The stages of a sale in their order, and how many in a hundred of each end with one."""
+
+    stages: Mapping[str, int] = {"lead": 10, "qualified": 25, "offer": 50, "negotiation": 75}
+
+    @field_validator("stages")
+    @classmethod
+    def _stages(cls, value: Mapping[str, int]) -> Mapping[str, int]:
+        if not 1 <= len(value) <= 20:
+            raise ValueError("name between one and twenty stages")
+        for name, odds in value.items():
+            if not _STAGE.fullmatch(name) or name.lower() in ("won", "lost"):
+                raise ValueError(
+                    f"{name!r} cannot be a stage: letters, digits, - and _; won and lost are there"
+                )
+            if not 0 <= odds <= 100:
+                raise ValueError(f"{name}: {odds} is no percentage")
+        return value
+
+
 class WebhookSettings(_Table):
     """Another system that is told what happens."""
 
@@ -171,6 +192,7 @@ class Config:
     line: LineSettings
     api: ApiSettings
     access: AccessSettings
+    deals: DealSettings
     channels: Mapping[str, ChannelSettings]
     webhooks: tuple[WebhookSettings, ...]
     base: Path
@@ -193,6 +215,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "line": LineSettings,
     "api": ApiSettings,
     "access": AccessSettings,
+    "deals": DealSettings,
 }
 _OTHERS = ("channels", "webhooks")
 

@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, exists, func, literal, or_, select, update
 
 from crm_store import schema
+from crm_store.contacts import LIVE
 from crm_store.db import Conflict
 from crm_store.rows import insert, insert_id
+from crm_store.scope import Scope, of_contact, of_message, of_ticket
 from crm_store.search import indexing
 
 token = schema.api_token
@@ -151,8 +153,9 @@ def customers(
     holding: tuple[str, str] | None = None,
     tag: str = "",
     since: datetime | None = None,
+    scope: Scope | None = None,
 ) -> list[Any]:
-    query = select(contact).where(contact.c.id > after)
+    query = select(contact).where(contact.c.id > after, LIVE)
     if holding is not None:
         held = select(identity.c.contact_id).where(
             identity.c.space == holding[0], identity.c.user_id == holding[1]
@@ -162,6 +165,8 @@ def customers(
         query = query.where(contact.c.updated_at >= since)
     if tag:
         query = query.where(_holds_tag(tx, tag))
+    if scope is not None:
+        query = query.where(of_contact(scope, contact.c.id))
     return _page(tx, query, contact, limit)
 
 
@@ -188,6 +193,7 @@ def conversations(
     contact_id: int | None = None,
     channel: str = "",
     since: datetime | None = None,
+    scope: Scope | None = None,
 ) -> list[Any]:
     table = schema.conversation
     query = select(table).where(table.c.id > after)
@@ -199,12 +205,18 @@ def conversations(
         query = query.where(
             or_(table.c.created_at >= since, table.c.last_in_at >= since, table.c.last_out_at >= since)
         )
+    if scope is not None:
+        query = query.where(of_contact(scope, table.c.contact_id))
     return _page(tx, query, table, limit)
 
 
-def messages(tx: Connection, *, after: int, limit: int, conversation_id: int) -> list[Any]:
+def messages(
+    tx: Connection, *, after: int, limit: int, conversation_id: int, scope: Scope | None = None
+) -> list[Any]:
     table = schema.message
     query = select(table).where(table.c.id > after, table.c.conversation_id == conversation_id)
+    if scope is not None:
+        query = query.where(of_message(scope))
     return _page(tx, query, table, limit)
 
 
@@ -241,6 +253,7 @@ def tickets(
     assignee: str = "",
     contact_id: int | None = None,
     since: datetime | None = None,
+    scope: Scope | None = None,
 ) -> list[Any]:
     """Tickets with their assignees' names. `since`: anything happened to them, by staff or by the customer."""
     table, talk, log = schema.ticket, schema.conversation, schema.audit
@@ -273,6 +286,8 @@ def tickets(
             log.c.outcome == "ok",
         )
         query = query.where(or_(*(c >= since for c in times), spoken.exists(), handled.exists()))
+    if scope is not None:
+        query = query.where(of_ticket(scope))
     return _page(tx, query, table, limit)
 
 
@@ -285,6 +300,7 @@ def orders(
     number: str = "",
     status: str = "",
     since: datetime | None = None,
+    scope: Scope | None = None,
 ) -> list[Any]:
     query = select(order).where(order.c.id > after)
     if contact_id is not None:
@@ -295,6 +311,8 @@ def orders(
         query = query.where(order.c.status == status)
     if since is not None:
         query = query.where(order.c.updated_at >= since)
+    if scope is not None:
+        query = query.where(of_contact(scope, order.c.contact_id))
     return _page(tx, query, order, limit)
 
 
@@ -314,6 +332,7 @@ def events(
     contact_id: int | None = None,
     kind: str = "",
     since: datetime | None = None,
+    scope: Scope | None = None,
 ) -> list[Any]:
     table = schema.customer_event
     query = select(table).where(table.c.id > after)
@@ -323,6 +342,8 @@ def events(
         query = query.where(table.c.kind == kind)
     if since is not None:
         query = query.where(table.c.created_at >= since)
+    if scope is not None:
+        query = query.where(of_contact(scope, table.c.contact_id))
     return _page(tx, query, table, limit)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, exists, func, or_, select
 
 from crm_store import schema
 from crm_store.hours import BusinessHours
+from crm_store.scope import Scope, of_message, of_ticket
 
 message, ticket = schema.message, schema.ticket
 
@@ -68,24 +69,41 @@ class Stats:
         return self.answered_by_bot / self.conversations if self.conversations else None
 
 
-def numbers(tx: Connection, since: datetime, until: datetime, hours: BusinessHours) -> Stats:
-    """Count what lies in [since, until). By our clock: a mail's own date may be anything."""
-    conversations, answered = _bot(tx, since, until)
-    backlog, oldest = _backlog(tx, until)
+def numbers(
+    tx: Connection, since: datetime, until: datetime, hours: BusinessHours, scope: Scope | None = None
+) -> Stats:
+    """Count what lies in [since, until), of what is in the scope. By our clock: a mail's own date may be
+    anything."""
+    seen = _Seen(scope)
+    conversations, answered = _bot(tx, since, until, seen)
+    backlog, oldest = _backlog(tx, until, seen)
     return Stats(
         since=since,
         until=until,
-        volumes=_volumes(tx, since, until),
-        opened=_by_kind(tx, ticket.c.opened_at, since, until),
-        closed=_by_kind(tx, ticket.c.closed_at, since, until),
-        first_response=_times(tx, ticket.c.first_response_at, ticket.c.opened_at, since, until, hours),
-        resolution=_times(tx, ticket.c.closed_at, ticket.c.closed_at, since, until, hours),
+        volumes=_volumes(tx, since, until, seen),
+        opened=_by_kind(tx, ticket.c.opened_at, since, until, seen),
+        closed=_by_kind(tx, ticket.c.closed_at, since, until, seen),
+        first_response=_times(tx, ticket.c.first_response_at, ticket.c.opened_at, since, until, hours, seen),
+        resolution=_times(tx, ticket.c.closed_at, ticket.c.closed_at, since, until, hours, seen),
         conversations=conversations,
         answered_by_bot=answered,
-        ratings=_ratings(tx, since, until),
+        ratings=_ratings(tx, since, until, seen),
         backlog=backlog,
         oldest_unclosed_at=oldest,
     )
+
+
+class _Seen:
+    """The conditions on messages and tickets that keep the numbers to a scope; none for all."""
+
+    def __init__(self, scope: Scope | None) -> None:
+        self._scope = scope
+
+    def messages(self, table: Any = message) -> list[Any]:
+        return [] if self._scope is None else [of_message(self._scope, table)]
+
+    def tickets(self) -> list[Any]:
+        return [] if self._scope is None else [of_ticket(self._scope)]
 
 
 def times(durations: Iterable[timedelta]) -> Times:
@@ -101,10 +119,14 @@ def _within(column: Any, since: datetime, until: datetime) -> Any:
     return (column >= since) & (column < until)
 
 
-def _volumes(tx: Connection, since: datetime, until: datetime) -> tuple[Volume, ...]:
+def _volumes(tx: Connection, since: datetime, until: datetime, seen: _Seen) -> tuple[Volume, ...]:
     rows = tx.execute(
         select(message.c.channel, message.c.kind, func.count())
-        .where(_within(message.c.created_at, since, until), message.c.kind.in_(["in", "out"]))
+        .where(
+            _within(message.c.created_at, since, until),
+            message.c.kind.in_(["in", "out"]),
+            *seen.messages(),
+        )
         .group_by(message.c.channel, message.c.kind)
     )
     counted: dict[str, dict[str, int]] = {}
@@ -115,10 +137,10 @@ def _volumes(tx: Connection, since: datetime, until: datetime) -> tuple[Volume, 
     )
 
 
-def _by_kind(tx: Connection, column: Any, since: datetime, until: datetime) -> dict[str, int]:
+def _by_kind(tx: Connection, column: Any, since: datetime, until: datetime, seen: _Seen) -> dict[str, int]:
     rows = tx.execute(
         select(ticket.c.kind, func.count())
-        .where(_within(column, since, until))
+        .where(_within(column, since, until), *seen.tickets())
         .group_by(ticket.c.kind)
         .order_by(ticket.c.kind)
     )
@@ -126,20 +148,28 @@ def _by_kind(tx: Connection, column: Any, since: datetime, until: datetime) -> d
 
 
 def _times(
-    tx: Connection, reached: Any, placed: Any, since: datetime, until: datetime, hours: BusinessHours
+    tx: Connection,
+    reached: Any,
+    placed: Any,
+    since: datetime,
+    until: datetime,
+    hours: BusinessHours,
+    seen: _Seen,
 ) -> Times:
     """From opening to `reached`, of the tickets whose `placed` is in the period."""
     rows = tx.execute(
-        select(ticket.c.opened_at, reached).where(_within(placed, since, until), reached.is_not(None))
+        select(ticket.c.opened_at, reached).where(
+            _within(placed, since, until), reached.is_not(None), *seen.tickets()
+        )
     )
     return times(hours.between(opened, done) for opened, done in rows)
 
 
-def _bot(tx: Connection, since: datetime, until: datetime) -> tuple[int, int]:
+def _bot(tx: Connection, since: datetime, until: datetime, seen: _Seen) -> tuple[int, int]:
     """Conversations in which a customer wrote, and those of them that the bot answered and nobody else had to."""
     wrote = (
         select(message.c.conversation_id)
-        .where(_within(message.c.created_at, since, until), message.c.kind == "in")
+        .where(_within(message.c.created_at, since, until), message.c.kind == "in", *seen.messages())
         .distinct()
         .subquery()
     )
@@ -168,10 +198,10 @@ def _bot(tx: Connection, since: datetime, until: datetime) -> tuple[int, int]:
     return every, alone
 
 
-def _ratings(tx: Connection, since: datetime, until: datetime) -> Ratings:
+def _ratings(tx: Connection, since: datetime, until: datetime, seen: _Seen) -> Ratings:
     rows = tx.execute(
         select(ticket.c.rating, func.count())
-        .where(_within(ticket.c.rated_at, since, until), ticket.c.rating.is_not(None))
+        .where(_within(ticket.c.rated_at, since, until), ticket.c.rating.is_not(None), *seen.tickets())
         .group_by(ticket.c.rating)
     )
     distribution = dict.fromkeys(range(1, 6), 0) | dict(rows.all())
@@ -180,10 +210,14 @@ def _ratings(tx: Connection, since: datetime, until: datetime) -> Ratings:
     return Ratings(count, total / count if count else None, distribution)
 
 
-def _backlog(tx: Connection, until: datetime) -> tuple[dict[str, int], datetime | None]:
+def _backlog(tx: Connection, until: datetime, seen: _Seen) -> tuple[dict[str, int], datetime | None]:
     rows = tx.execute(
         select(ticket.c.priority, func.count(), func.min(ticket.c.opened_at))
-        .where(ticket.c.opened_at < until, or_(ticket.c.closed_at.is_(None), ticket.c.closed_at >= until))
+        .where(
+            ticket.c.opened_at < until,
+            or_(ticket.c.closed_at.is_(None), ticket.c.closed_at >= until),
+            *seen.tickets(),
+        )
         .group_by(ticket.c.priority)
     ).all()
     return {row[0]: row[1] for row in rows}, min((row[2] for row in rows), default=None)

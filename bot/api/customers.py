@@ -59,6 +59,7 @@ def list_customers(ask: Ask) -> Any:
         holding=holding[0] if holding else None,
         tag=given.tag or "",
         since=given.updated_since,
+        scope=ask.scope,
     )
     ask.saw |= {row.id for row in rows[: given.limit]}
     shown = {one.id: one for one in shapes.customers(ask.tx, rows)}
@@ -86,6 +87,8 @@ def add_customer(ask: Ask) -> Any:
         ):
             taken = api.owner(ask.tx, space, user_id)
             raise Problem(409, f"{space}: {user_id} is of customer {taken} already", field=space)
+    if ask.scope is not None:  # whose rows are all they see: what they bring is theirs
+        contacts.set_values(ask.tx, now, contact_id, owner_id=ask.member.id)
     if changes := _changes(body):
         contacts.set_values(ask.tx, now, contact_id, **changes)
     return Answer(_one(ask, contacts.get(ask.tx, contact_id)), 201, f"/customers/{contact_id}")
@@ -111,7 +114,7 @@ def change_customer(ask: Ask) -> Any:
 
 
 def _one(ask: Ask, row: Any) -> Customer:
-    if row is None:
+    if row is None or not ask.sees_contact(row.id):
         raise not_found("customer", ask.path.get("id"))
     ask.saw.add(row.id)
     return shapes.customers(ask.tx, [row])[0]
@@ -128,7 +131,7 @@ def _source(ask: Ask) -> str:
 def whose(ask: Ask, given: Any, field: str = "customer") -> int:
     """The customer whom a body names, made when nobody is known by that. Raise Problem."""
     if isinstance(given, ById):
-        if contacts.get(ask.tx, given.id) is None:
+        if contacts.get(ask.tx, given.id) is None or not ask.sees_contact(given.id):
             raise not_found("customer", given.id, field=f"{field}.id")
         ask.saw.add(given.id)
         return given.id
@@ -138,6 +141,10 @@ def whose(ask: Ask, given: Any, field: str = "customer") -> int:
     found = contacts.meet(
         ask.tx, ask.turn.now, space=space, user_id=user_id, name=given.name, source=_source(ask)
     )
+    if found.created and ask.scope is not None:
+        contacts.set_values(ask.tx, ask.turn.now, found.contact_id, owner_id=ask.member.id)
+    elif not ask.sees_contact(found.contact_id):
+        raise not_found("customer", user_id, field=field)
     ask.saw.add(found.contact_id)
     return found.contact_id
 
@@ -162,6 +169,7 @@ def list_events(ask: Ask) -> Any:
         contact_id=given.customer,
         kind=given.kind or "",
         since=given.updated_since,
+        scope=ask.scope,
     )
     ask.saw |= {row.contact_id for row in rows[: given.limit]}
     return page(rows, given, shapes.event)

@@ -60,6 +60,7 @@ def list_conversations(ask: Ask) -> Any:
         contact_id=given.customer,
         channel=given.channel or "",
         since=given.updated_since,
+        scope=ask.scope,
     )
     ask.saw |= {row.contact_id for row in rows[: given.limit]}
     return page(rows, given, shapes.conversation)
@@ -75,7 +76,9 @@ def get_conversation(ask: Ask) -> Any:
 def list_messages(ask: Ask) -> Any:
     """A conversation's messages and notes, oldest first"""
     row = _conversation(ask)
-    rows = api.messages(ask.tx, after=ask.query.after, limit=ask.query.limit + 1, conversation_id=row.id)
+    rows = api.messages(
+        ask.tx, after=ask.query.after, limit=ask.query.limit + 1, conversation_id=row.id, scope=ask.scope
+    )
     shown = {one.id: one for one in shapes.messages(ask.tx, rows)}
     return page(rows, ask.query, lambda one: shown[one.id])
 
@@ -110,7 +113,7 @@ def note(ask: Ask) -> Any:
 
 def _conversation(ask: Ask) -> Any:
     row = conversations.get(ask.tx, ask.path["id"])
-    if row is None:
+    if row is None or not ask.sees_contact(row.contact_id):
         raise not_found("conversation", ask.path["id"])
     ask.saw.add(row.contact_id)
     return row
@@ -122,6 +125,8 @@ def _ticket_of(ask: Ask) -> Any:
     ticket = tickets.unclosed(ask.tx, conversation.id) or tickets.latest(ask.tx, conversation.id)
     if ticket is None:
         raise Problem(409, "nobody has asked for a person in this conversation: it has no ticket")
+    if not ask.sees_ticket(ticket):
+        raise not_found("conversation", ask.path["id"])
     ask.object = f"ticket:{ticket.number}"
     return ticket
 
@@ -159,6 +164,7 @@ def list_tickets(ask: Ask) -> Any:
         assignee=given.assignee or "",
         contact_id=given.customer,
         since=given.updated_since,
+        scope=ask.scope,
     )
     ask.saw |= {row.contact_id for row in rows[: given.limit]}
     return page(rows, given, shapes.ticket)
@@ -216,7 +222,7 @@ def _assign(ask: Ask, row: Any, name: str | None) -> Any:
 
 def _ticket(ask: Ask) -> Any:
     row = tickets.by_number(ask.tx, ask.path["ticket"])
-    if row is None:
+    if row is None or not ask.sees_ticket(row):
         raise not_found("ticket", ask.path["ticket"])
     ask.saw.add(row.contact_id)
     ask.object = f"ticket:{row.number}"

@@ -6,17 +6,20 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
+from bot import access, masking
 from bot.access import Member
 from bot.api.problems import Problem
 from bot.api.schemas import ArticleKey, Id, Language, OrderNumber
 from bot.office import Turn
+from crm_store.scope import Scope
 
+M = TypeVar("M", bound=BaseModel)
 SCOPES = (
     "customers:read",
     "customers:write",
@@ -63,10 +66,28 @@ class Ask:
     def tx(self) -> Connection:
         return self.turn.tx
 
+    @property
+    def scope(self) -> Scope | None:
+        """Whose rows the staff member sees whom the token acts as."""
+        return access.scope_of(self.turn, self.member)
+
+    def sees_contact(self, contact_id: int) -> bool:
+        return access.sees_contact(self.turn, self.member, contact_id)
+
+    def sees_ticket(self, row: Any) -> bool:
+        return access.sees_ticket(self.turn, self.member, row)
+
+    def shown(self, body: M) -> M:
+        """An answer as they may see it."""
+        office = self.turn.office
+        if not office.access.masks(self.member.role):
+            return body
+        return masking.model(body, office.config.desk.country)
+
     def must_match(self, current: BaseModel) -> None:
         """Refuse a change of something that is not any more what the caller read. Raise Problem."""
         wanted = [tag.strip() for tag in self.if_match.split(",")]
-        if self.if_match and "*" not in wanted and etag(current) not in wanted:
+        if self.if_match and "*" not in wanted and etag(self.shown(current)) not in wanted:
             raise Problem(412, "it has been changed since it was read: read it again")
 
 

@@ -75,7 +75,7 @@ class Api:
         caller = await recognise(self._store, request.headers.get("Authorization", ""))
         self._meter.take(caller.id)
         try:
-            check(caller, route)
+            check(self._office.access, caller, route)
         except Problem:
             await self._store.write(self._note, caller, route, "refused")
             raise
@@ -99,7 +99,7 @@ class Api:
         return web.Response(body=answered.body.encode(), status=answered.status, headers=headers)
 
     def _read(self, tx: Connection, make: _Making) -> tuple[api.Answered, set[int], str]:
-        ask = make.ask(Turn(tx, self._office, self._clock()))
+        ask = make.ask(Turn(tx, self._office, self._clock(), via="api"))
         return make.answer(ask), ask.saw, ask.object
 
     def _write(self, tx: Connection, make: _Making, key: str, digest: str) -> api.Answered:
@@ -110,7 +110,7 @@ class Api:
             return before
         if key:
             api.reserve(tx, make.caller.id, key, now, digest)
-        ask = make.ask(Turn(tx, self._office, now))
+        ask = make.ask(Turn(tx, self._office, now, via="api"))
         try:
             answer = make.answer(ask, digest)
         except UserError as error:
@@ -152,10 +152,11 @@ class _Making:
     def answer(self, ask: Ask, digest: str = "") -> api.Answered:
         said = self.route.handler(ask)
         answer = said if isinstance(said, Answer) else Answer(said, self.route.status)
-        headers = {"ETag": etag(answer.body)} if self.route.single else {}
+        body = ask.shown(answer.body)
+        headers = {"ETag": etag(body)} if self.route.single else {}
         if answer.location:
             headers["Location"] = PREFIX + answer.location
-        return api.Answered(digest, answer.status, headers, answer.body.model_dump_json())
+        return api.Answered(digest, answer.status, headers, body.model_dump_json())
 
 
 def _query(route: Route, request: web.Request) -> Any:

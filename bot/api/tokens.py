@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.access import AGENTS, Member, member
+from bot.access import Access, Member, member
 from bot.api.problems import Problem
 from bot.api.routes import Route
 from crm_store import api
@@ -45,12 +45,12 @@ async def recognise(store: Store, header: str) -> Caller:
     return Caller(row.id, row.name, frozenset(row.scopes), who)
 
 
-def check(caller: Caller, route: Route) -> None:
-    """The one place that says whether a token may do this. Raise Problem 403."""
+def check(access: Access, caller: Caller, route: Route) -> None:
+    """Whether a token may do this: by its scopes, and by what its staff member's role may. Raise Problem 403."""
     if route.scope not in caller.scopes:
         raise Problem(403, f"this token lacks the scope {route.scope}")
-    if route.writes and caller.member.role not in AGENTS:
-        raise Problem(403, f"the token acts as {caller.member.name}, whose role may change nothing")
+    if not access.may(caller.member, f"api {route.scope}"):
+        raise Problem(403, f"the token acts as {caller.member.name}, whose role may not do this")
 
 
 @dataclass(frozen=True, slots=True)

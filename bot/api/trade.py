@@ -42,6 +42,7 @@ def list_orders(ask: Ask) -> Any:
         number=given.number or "",
         status=given.status or "",
         since=given.updated_since,
+        scope=ask.scope,
     )
     ask.saw |= {row.contact_id for row in rows[: given.limit]}
     shown = dict(zip([row.id for row in rows], shapes.orders(ask.tx, rows), strict=True))
@@ -52,7 +53,7 @@ def list_orders(ask: Ask) -> Any:
 def get_order(ask: Ask) -> Any:
     """One order by its number"""
     row = api.by_number(ask.tx, ask.path["order"])
-    if row is None:
+    if row is None or not ask.sees_contact(row.contact_id):
         raise not_found("order", ask.path["order"])
     return _shown(ask, row)
 

@@ -179,7 +179,9 @@ def perform(
     name, args = parsed
     found = everything().get(name)
     if found is None:
-        allowed = [n for n, one in everything().items() if turn.office.access.allows(member.role, n, one.roles)]
+        allowed = [
+            n for n, one in everything().items() if turn.office.access.allows(member.role, n, one.roles)
+        ]
         return Performed(Reply.of(_unknown(name, lang, allowed)), (("command", name[:40], "unknown"),))
     if not turn.office.access.allows(member.role, name, found.roles):
         refusal = Reply.of(say("staff.refused", lang, role=say(f"role.{member.role}", lang), name=name))

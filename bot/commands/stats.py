@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from bot import access
 from bot.commands import Ask, command
 from bot.i18n import UserError
 from channels.rich import Fields, Heading, Reply, Table
@@ -21,7 +22,9 @@ def numbers(ask: Ask) -> Reply:
         raise UserError("staff.usage", usage=ask.say("usage.stats"))
     desk = ask.turn.office.config.desk
     hours = BusinessHours.parse(desk.business_hours, ZoneInfo(desk.timezone))
-    found = stats.numbers(ask.turn.tx, begin(period, ask.turn.now, desk.timezone), ask.turn.now, hours)
+    scope = access.scope_of(ask.turn, ask.member)
+    since = begin(period, ask.turn.now, desk.timezone)
+    found = stats.numbers(ask.turn.tx, since, ask.turn.now, hours, scope)
     none = ask.say("stats.none")
     pairs = (
         (ask.say("stats.opened"), _by_kind(ask, found.opened)),

@@ -7,12 +7,13 @@ from typing import Any
 from bot import access, relay
 from bot.access import AGENTS
 from bot.commands import Ask, command
+from bot.commands._whom import is_named, whom
 from bot.commands.customer import moment
 from bot.i18n import UserError
 from bot.service import card, snooze, verbs
 from channels.conversation import Address, Inbound
 from channels.rich import Button, Buttons, Fields, Heading, Reply, Table, Text
-from crm_store import conversations, people, tickets
+from crm_store import audit, conversations, notes, people, tickets
 
 
 @command("tickets", reads=True)
@@ -88,11 +89,24 @@ def ticket(ask: Ask) -> Reply:
 
 @command("note", roles=AGENTS)
 def note(ask: Ask) -> Reply:
+    if is_named(ask.args):
+        return _about_customer(ask)
     row, text = named(ask, ask.args)
     if not text:
         raise UserError("staff.usage", usage=ask.say("usage.note"))
     relay.note(ask.turn, row, ask.member, text, inbound=origin(ask))
     return Reply.of(ask.say("tickets.done_note", number=row.number))
+
+
+def _about_customer(ask: Ask) -> Reply:
+    contact_id, text = whom(ask, ask.args)
+    if not text:
+        raise UserError("staff.usage", usage=ask.say("usage.note"))
+    turn, who = ask.turn, ask.member
+    notes.add(turn.tx, turn.now, contact_id, text, staff_id=who.id, author=who.name)
+    audit.record(turn.tx, turn.now, who.actor, "note", f"contact:{contact_id}", via=turn.via)
+    name = card.called(turn, contact_id) or f"C{contact_id}"
+    return Reply.of(ask.say("fields.noted", name=name))
 
 
 @command("reply", roles=AGENTS)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot import access, confirm, i18n, posting, relay
+from bot import access, confirm, i18n, lookups, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import actions, canned, forms, home, opening, snooze, verbs
+from bot.service import actions, canned, editing, forms, home, opening, snooze, verbs
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Form, Reply
 from crm_store import audit, contacts, people, tickets
@@ -36,6 +36,9 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["profile", number, ("edit" | "set") as what] if number.isdigit():
             access.require(turn, member, f"profile {what}")
             _customer(turn, inbound, member, int(number[:18]), what)
+        case ["deal", number, ("lose" | "lost") as what] if number.isdigit():
+            access.require(turn, member, "deal")
+            _deal(turn, inbound, member, int(number[:9]), what)
         case ["ticket", number, what, *rest] if what in ON_TICKET and number.isdigit():
             access.require(turn, member, f"ticket {what}")
             row = access.seen_ticket(turn, member, tickets.by_number(turn.tx, int(number[:9])), number)
@@ -118,10 +121,12 @@ def _set(turn: Turn, member: Member, ticket: Any, values: dict[str, str]) -> Non
 
 
 def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
-    row = contacts.get(turn.tx, contact_id)
+    row = contacts.get(turn.tx, access.seen_contact(turn, member, contact_id))
     if row is None:
         raise UserError("profile.nobody", text=str(contact_id))
     if what == "edit":
+        lookups.check(turn, member, contact_id)
+        audit.record(turn.tx, turn.now, member.actor, "profile", f"contact:{contact_id}", via=turn.via)
         forms.open_form(turn, inbound, member, forms.customer(row, turn.language_of(member)))
         return
     values = {k: " ".join(v.split()) for k, v in inbound.values.items()}
@@ -138,14 +143,20 @@ def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, wha
         )
         if tags != list(row.tags):
             changed["tags"] = tags
-    if changed:
-        contacts.set_values(turn.tx, turn.now, contact_id, **changed)
-        audit.record(
-            turn.tx, turn.now, member.actor, "customer", f"contact:{contact_id}", fields=sorted(changed)
-        )
+    editing.change(turn, member, row, changed)
     lang = turn.language_of(member)
     text = say("form.customer_saved", lang, name=changed.get("name", row.name) or say("card.unnamed", lang))
     posting.answer(turn, inbound.address, Reply.of(text), private_to=inbound.author.user_id)
+
+
+def _deal(turn: Turn, inbound: Inbound, member: Member, number: int, what: str) -> None:
+    """A deal is lost: why is asked first."""
+    from bot import commands
+
+    if what == "lose":
+        forms.open_form(turn, inbound, member, forms.lost(number, turn.language_of(member)))
+    elif reason := inbound.values.get("reason", "").strip():
+        commands.run(turn, inbound, member, text=f"/deal {number} lost {reason}")
 
 
 def _number(text: str) -> int:

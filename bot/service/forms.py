@@ -143,6 +143,15 @@ def customer(contact: Any, lang: str) -> Form:
     )
 
 
+def lost(number: int, lang: str) -> Form:
+    return Form(
+        title=f"D{number}",
+        action=f"deal:{number}:lost",
+        submit=say("deal.stage_lost", lang),
+        inputs=(Input("reason", say("deal.reason", lang)),),
+    )
+
+
 def search(lang: str) -> Form:
     return Form(
         title=say("home.search", lang),

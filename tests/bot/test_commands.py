@@ -270,7 +270,7 @@ async def test_whoami_says_as_whom(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("typed", "nearest"),
     [("custmer Li", "customer"), ("tikets", "tickets"), ("hlep", "help"), ("stat", "stats"), ("who", "whoami"),
-     ("notes 1 x", "note")],
+     ("noet 1 x", "note")],
 )  # fmt: skip
 async def test_an_unknown_command_suggests_the_nearest(desk: Desk, typed: str, nearest: str) -> None:
     found = await desk.ask("Tom", f"/{typed}")
