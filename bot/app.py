@@ -108,7 +108,13 @@ class Service:
         if self.store.dialect == "sqlite":
             await self.store.write(inbox.forget_leases)
             await self.store.write(outbox.forget_leases, self.clock())
-        self.delivery = Delivery(self.store, self.office, self.channels, clock=self.clock)
+        self.delivery = Delivery(
+            self.store,
+            self.office,
+            self.channels,
+            clock=self.clock,
+            crowded=lambda: self.intake.crowded(),
+        )
         self.intake = Intake(
             self.store, self.office, self.channels, wake_delivery=self.delivery.wake, clock=self.clock
         )
@@ -126,7 +132,9 @@ class Service:
             asyncio.create_task(self._watched(jobs.run()), name="jobs"),
             asyncio.create_task(self._watched(auditor.run()), name="audits"),
             asyncio.create_task(self._watched(self.webhooks.run()), name="webhooks"),
-            asyncio.create_task(self._watched(Indexer(self.store).run()), name="indexer"),
+            asyncio.create_task(
+                self._watched(Indexer(self.store, crowded=self.intake.crowded).run()), name="indexer"
+            ),
         ]
         if self.store.dialect == "postgresql":
             self._tasks.append(asyncio.create_task(self._watched(self._hear()), name="wakeups"))

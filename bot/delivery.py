@@ -22,7 +22,7 @@ from bot import posting, relay
 from bot.i18n import say
 from bot.office import Office, Turn
 from bot.service import card
-from bot.yielding import Yielding
+from bot.yielding import FEW, Yielding
 from channels import rich
 from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeliverable
 from channels.conversation import Address, Attachment, Author, Op, Outbound, Sent
@@ -58,6 +58,7 @@ class Delivery:
         *,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._office = office
@@ -68,7 +69,7 @@ class Delivery:
         self._claiming = False
         self._busy: dict[asyncio.Task[None], Leaving] = {}
         self._used: Counter[str] = Counter()  # rows being sent, by channel
-        self._yielding = Yielding(store)
+        self._yielding = Yielding(store, crowded=crowded)
         self.sent = 0
 
     def wake(self) -> None:
@@ -124,7 +125,13 @@ class Delivery:
             raise
 
     def _claim_now(self, tx: Connection, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | str]]:
-        rows = outbox.claim(tx, self._store.now(tx), limit=room, lease_s=self._lease_s, skip=skip)
+        now, rows, skipped = self._store.now(tx), [], list(skip)
+        while found := outbox.claim(tx, now, limit=room, lease_s=self._lease_s, skip=skipped):
+            rows += found
+            if room > FEW:
+                break
+            # few of each: a chat's answer does not wait for the thousand mails before it
+            skipped = sorted({*skipped, *(row.channel for row in found)})
         return [(row, self._understood(tx, row)) for row in rows]
 
     def _understood(self, tx: Connection, row: Leaving) -> Outbound | str:

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 LANES_AT_ONCE = 128
 OF_ONE_CHANNEL = 48  # lanes: slow mail (DNS, parsers) may not take the room of a chat
 REFILL = OF_ONE_CHANNEL // 2  # lanes of a channel below which it gets more: one claim for many, not one each
+CROWD = 8  # lanes of a channel from which on what can wait lets them first
 LARGE_AT_ONCE = 1  # messages above inbox.LARGE: each is held several times over while it is understood
 POLL_S = 2.0  # a net under the wake-ups
 BUSY_POLL_S = 0.2  # while lanes are worked on nobody looks up when the next of the others is due
@@ -80,10 +81,15 @@ class Intake:
             for name, channel in channels.items()
             if isinstance(channel, Isolated)
         }
+        self._examining = {n: channel for n, channel in channels.items() if isinstance(channel, Examines)}
         self.processed = 0
 
     def wake(self) -> None:
         self._wake.set()
+
+    def crowded(self) -> bool:
+        """Whether one channel brings more than a few conversations at once can be: what can wait should."""
+        return any(count >= CROWD for count in self._used.values())
 
     async def run(self) -> None:
         try:
@@ -243,8 +249,8 @@ class Intake:
         raw = Raw(
             row.channel, row.event_id, row.lane, row.body or b"", row.received_at, evidence=row.evidence
         )
-        if isinstance(channel, Examines) and not raw.evidence:
-            raw = replace(raw, evidence=await self._examine(channel, raw))
+        if not raw.evidence and (examining := self._examining.get(row.channel)):
+            raw = replace(raw, evidence=await self._examine(examining, raw))
         sandbox = self._sandboxes.get(row.channel)
         if sandbox:
             understood = await sandbox.understand(raw, self._office.mind)

@@ -185,9 +185,12 @@ def width(text: str) -> int:
     )
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dump(reply: Reply) -> str:
     """Serialise to JSON; `load` is its inverse."""
-    return json.dumps([_plain(b) for b in reply.blocks], ensure_ascii=False, separators=(",", ":"))
+    return _encode([_plain(b) for b in reply.blocks])
 
 
 def load(text: str) -> Reply:

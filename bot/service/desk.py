@@ -218,8 +218,9 @@ def store_files(turn: Turn, message_id: int, channel: str, attachments: tuple[At
         )
 
 
-def find_or_open(turn: Turn, inbound: Inbound, contact_id: int) -> tuple[Any, bool]:
-    """The conversation a message belongs to, and whether it was there already."""
+def find_or_open(turn: Turn, inbound: Inbound, contact_id: int, language: str = "") -> tuple[Any, bool]:
+    """The conversation a message belongs to, and whether it was there already. `language`: what its
+    words were found to be in, by who knew no more of its author than the message says."""
     channel, address = inbound.address.channel, inbound.address
     caps = turn.office.can(channel)
     found = None
@@ -229,12 +230,12 @@ def find_or_open(turn: Turn, inbound: Inbound, contact_id: int) -> tuple[Any, bo
         found = conversations.at_address(turn.tx, channel, address.room_id, thread_of(turn, inbound))
     if found is not None:
         return conversations.lock(turn.tx, found.id), True
-    from bot.answers.language import detect
-
-    contact = contacts.get(turn.tx, contact_id)
-    office = turn.office
+    contact, office = contacts.get(turn.tx, contact_id), turn.office
     fallback = office.customer_language(contact.language if contact else None, inbound.author.language)
-    language = office.customer_language(detect(f"{inbound.subject}\n{inbound.text}", fallback))
+    if not language or fallback != office.customer_language(inbound.author.language):
+        from bot.answers.language import detect
+
+        language = office.customer_language(detect(f"{inbound.subject}\n{inbound.text}", fallback))
     opened = conversations.open_at(
         turn.tx,
         turn.now,
@@ -294,7 +295,8 @@ def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
 
 def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: str) -> Case | None:
     contact_id, known = meet(turn, inbound)
-    conversation, there = find_or_open(turn, inbound, contact_id)
+    spoken = decision.language if decision is not None else ""
+    conversation, there = find_or_open(turn, inbound, contact_id, spoken)
     channel = inbound.address.channel
     if there and turn.office.can(channel).subject_threads:
         inbound = _as_seen_here(turn, inbound, conversation)
