@@ -140,12 +140,51 @@ def forget_contact(tx: Connection, contact_id: int) -> None:
         _lower(tx, kind, ids)
 
 
+def forget_contacts(tx: Connection, contact_ids: Sequence[int]) -> None:
+    """Take many contacts that nothing refers to out of the index, before they are deleted. What they are found
+    by is what they have, unless a change waits; their orders and messages must be gone already."""
+    _wait_alone(tx)
+    read = cursors(tx).get("contact", 0)
+    known = [number for number in contact_ids if number <= read]
+    for some in _slices(known):
+        listed = _listed(some)
+        due = set(
+            tx.execute(
+                sql_once(f"SELECT id FROM search_due WHERE kind = 'contact' AND id IN ({listed})")
+            ).scalars()
+        )
+        names = names_of(tx, lambda column, some=some: column.in_(some))
+        ids = _ids(tx, "search_name", "key", {key for keys in names.values() for key in keys})
+        held = {
+            number: {ids[key] for key in names.get(number, ()) if key in ids}
+            for number in some
+            if number not in due
+        }
+        held |= _held(tx, sorted(due)) if due else {}
+        _write_names(tx, {number: set() for number in some}, held)
+        tails = _tails(tx, some)
+        if due:
+            tx.execute(sql_once(f"DELETE FROM search_phone WHERE contact_id IN ({_listed(due)})"))
+            tx.execute(sql_once(f"DELETE FROM search_due WHERE kind = 'contact' AND id IN ({_listed(due)})"))
+        if tails:
+            tx.execute(sql("DELETE FROM search_phone WHERE tail = :tail AND contact_id = :id"), tails)
+
+
+def lowered(tx: Connection, kind: Kind) -> None:
+    """After rows were deleted: SQLite gives their ids to the next ones, which are new to the index."""
+    highest = tx.execute(select(_SOURCES[kind].c.id).order_by(_SOURCES[kind].c.id.desc()).limit(1)).scalar()
+    if (highest or 0) < cursors(tx).get(kind, 0):
+        _set(tx, kind, highest or 0)
+
+
 def names_of(tx: Connection, where: Any) -> dict[int, set[str]]:
     """What the contacts that fit are found by: names, companies, handles."""
     contact, identity = schema.contact, schema.identity
     found: dict[int, set[str]] = {}
     for number, name, company in tx.execute(
-        select(contact.c.id, contact.c.name, contact.c.company).where(where(contact.c.id))
+        select(contact.c.id, contact.c.name, contact.c.company).where(
+            where(contact.c.id), contact.c.merged_into_id.is_(None)
+        )
     ):
         found[number] = {name, company}
     for number, name, handle in tx.execute(
@@ -265,22 +304,27 @@ def _due(tx: Connection, limit: int) -> int:
 def _index_contacts(tx: Connection, ids: Sequence[int], held: dict[int, set[int]] | None = None) -> None:
     found = names_of(tx, lambda column: column.in_(ids))
     _write_names(tx, {number: found.get(number, set()) for number in ids}, held)
-    identity = schema.identity
-    known = tx.execute(  # asked for phones only, SQLite would read everybody's
-        select(identity.c.contact_id, identity.c.space, identity.c.user_id).where(
-            identity.c.contact_id.in_(ids)
-        )
-    ).all()
-    rows = [
-        {"tail": tail_of(digits), "id": number}
-        for number, space, user_id in known
-        if space == "phone" and len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
-    ]
+    rows = _tails(tx, ids)
     if rows:
         tx.execute(
             sql("INSERT INTO search_phone (tail, contact_id) VALUES (:tail, :id) ON CONFLICT DO NOTHING"),
             rows,
         )
+
+
+def _tails(tx: Connection, ids: Sequence[int]) -> list[dict[str, int]]:
+    """The phones of these contacts, from their end."""
+    identity = schema.identity
+    known = tx.execute(  # asked for phones only, SQLite would read everybody's
+        select(identity.c.contact_id, identity.c.space, identity.c.user_id).where(
+            identity.c.contact_id.in_(ids)
+        )
+    )
+    return [
+        {"tail": tail_of(digits), "id": number}
+        for number, space, user_id in known
+        if space == "phone" and len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
+    ]
 
 
 def _held(tx: Connection, contact_ids: Sequence[int]) -> dict[int, set[int]]:
@@ -375,10 +419,7 @@ def _take_away(tx: Connection, gone: list[tuple[int, int]]) -> None:
 
 def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
     """The ids of these names or words; those that are new are added, with their tokens."""
-    known: dict[str, int] = {}
-    for some in _slices(sorted(keys)):
-        statement = tables.listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
-        known |= dict(tx.execute(statement, {"keys": some}).all())
+    known = _ids(tx, table, column, keys)
     fresh = sorted(keys - known.keys())
     if not fresh:
         return known
@@ -393,6 +434,14 @@ def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) ->
     if table == "search_name":
         _count_words(tx, fresh, 1)
     return known | added
+
+
+def _ids(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
+    known: dict[str, int] = {}
+    for some in _slices(sorted(keys)):
+        statement = tables.listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
+        known |= dict(tx.execute(statement, {"keys": some}).all())
+    return known
 
 
 def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:

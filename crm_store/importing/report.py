@@ -1,0 +1,147 @@
+"""What an import did, told a line each; and what it remembers of itself while it runs."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+from crm_store.importing.rows import Rejected
+from crm_store.importing.values import Note
+
+LIMIT = 10_000  # told one by one of each kind; the rest is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A row about a contact or order of which an earlier row spoke; `by` says which key they share."""
+
+    line: int
+    of_line: int
+    row_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A value that was written otherwise in the file: `how` is domain or width."""
+
+    line: int
+    field: str
+    was: str
+    value: str
+    how: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import did, or would do. `rejected` holds rows, and single values of imported rows.
+
+    `run_id` is for undo; `resumed` rows were written by a run that had been cut off; `seen_before` is the
+    number of the latest import of the very same file.
+    """
+
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    unreported: int = 0  # rejected beyond LIMIT
+    duplicates: list[Duplicate] = field(default_factory=list)
+    duplicate: int = 0  # all of them
+    corrected: list[Corrected] = field(default_factory=list)
+    corrections: int = 0  # all of them
+    inferred: int = 0  # values that were filled in
+    run_id: int = field(default=0, compare=False)
+    resumed: int = 0
+    seen_before: int = 0
+
+    def reject(self, rejected: Rejected) -> None:
+        if len(self.rejected) < LIMIT:
+            self.rejected.append(rejected)
+        else:
+            self.unreported += 1
+
+    def add(self, other: Report) -> None:
+        self.new += other.new
+        self.updated += other.updated
+        self.unchanged += other.unchanged
+        self.duplicate += other.duplicate
+        self.corrections += other.corrections
+        self.inferred += other.inferred
+        room = max(0, LIMIT - len(self.rejected))
+        self.rejected += other.rejected[:room]
+        self.unreported += other.unreported + len(other.rejected[room:])
+        self.duplicates += other.duplicates[: max(0, LIMIT - len(self.duplicates))]
+        self.corrected += other.corrected[: max(0, LIMIT - len(self.corrected))]
+
+    def correct(self, line: int, notes: tuple[Note, ...]) -> None:
+        self.corrections += len(notes)
+        if len(self.corrected) < LIMIT:
+            self.corrected += [Corrected(line, note.field, note.was, note.value, note.how) for note in notes]
+
+    def repeat(self, line: int, of_line: int, row_id: int, by: str) -> None:
+        self.duplicate += 1
+        if len(self.duplicates) < LIMIT:
+            self.duplicates.append(Duplicate(line, of_line, row_id, by))
+
+    def counts(self) -> dict[str, int]:
+        """The numbers, to be kept; what the rows say is not."""
+        return {
+            "new": self.new,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "rejected": len(self.rejected) + self.unreported,
+            "duplicate": self.duplicate,
+            "corrections": self.corrections,
+            "inferred": self.inferred,
+        }
+
+
+class Seen:
+    """Of which contacts or orders the run has spoken: the line of each by id, 5 MB for a million."""
+
+    def __init__(self) -> None:
+        self._lines = array("I")
+        self._new = bytearray()
+
+    def __contains__(self, number: int) -> bool:
+        return self.line(number) > 0
+
+    def line(self, number: int) -> int:
+        return self._lines[number] if number < len(self._lines) else 0
+
+    def is_new(self, number: int) -> bool:
+        """Whether the run itself made it."""
+        return number // 8 < len(self._new) and bool(self._new[number // 8] >> number % 8 & 1)
+
+    def update(self, touched: dict[int, int], made: list[tuple[int, int]] | None = None) -> None:
+        """Remember lines by id, and the ids (from, to) that were made."""
+        highest = max(touched, default=0)
+        if highest >= len(self._lines):
+            self._lines.extend(array("I", bytes(4 * (highest + 65_536 - len(self._lines)))))
+        for number, line in touched.items():
+            self._lines[number] = self._lines[number] or max(line, 1)
+        for first, last in made or ():
+            if last // 8 >= len(self._new):
+                self._new.extend(bytes(last // 8 + 8192 - len(self._new)))
+            for number in range(first, last + 1):
+                self._new[number // 8] |= 1 << number % 8
+
+
+@dataclass(slots=True)
+class Change:
+    """What a run made of a row that was there: columns before and after."""
+
+    contact_id: int | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction's work: what it counts and touches, thrown away when the transaction is repeated."""
+
+    report: Report = field(default_factory=Report)
+    touched: dict[int, int] = field(default_factory=dict)  # contacts or orders → the first line about them
+    made: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # table → spans of ids
+    changes: dict[tuple[str, int], Change] = field(default_factory=dict)  # (table, id)

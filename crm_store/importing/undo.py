@@ -1,0 +1,291 @@
+"""Take an import back: what it made is removed, what it changed is as before.
+
+What somebody has used or changed since stays as it is and is named: a contact that has written, was verified,
+merged or edited; an order whose state moved on; a single value that is another one by now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, select, update
+
+from crm_store import schema
+from crm_store.db import Store
+from crm_store.importing import bulk, runs
+from crm_store.importing.trade import LINE
+from crm_store.schema.base import UtcDateTime
+from crm_store.search import indexing
+
+BATCH = 500
+KEPT_LIMIT = 10_000  # named one by one; the rest is counted
+_NAMED = {"contact": "name", "customer_order": "number", "article": "title"}
+TABLES = {table.name: table for table in (schema.contact, schema.order, schema.article)}
+contact, identity, order, order_line = schema.contact, schema.identity, schema.order, schema.order_line
+mark, made_rows, change = schema.contact_mark, schema.import_range, schema.import_change
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that stays: `why` is used, changed or verified; `what` the field, "" for all of it."""
+
+    kind: str
+    row_id: int
+    name: str
+    why: str
+    what: str = ""
+
+
+@dataclass(slots=True)
+class Undone:
+    """What undoing did."""
+
+    removed: int = 0  # contacts, orders, articles
+    restored: int = 0  # rows that are as before
+    kept: list[Kept] = field(default_factory=list)
+    unnamed: int = 0  # kept beyond KEPT_LIMIT
+
+    def add(self, other: Undone) -> None:
+        self.removed += other.removed
+        self.restored += other.restored
+        room = max(0, KEPT_LIMIT - len(self.kept))
+        self.kept += other.kept[:room]
+        self.unnamed += len(other.kept[room:]) + other.unnamed
+
+
+class Unknown(Exception):
+    """There is no such import, or it was undone already."""
+
+
+async def undo(store: Store, run_id: int, now: datetime) -> Undone:
+    """Undo an import, some hundred rows a transaction; cut off, the same call goes on. Raise Unknown."""
+    run = await store.read(runs.get, run_id)
+    if run is None or run.undone_at is not None:
+        raise Unknown(run_id)
+    done = Undone()
+    while (some := await store.write(_restore_some, run_id, run.started_at)) is not None:
+        done.add(some)
+    for table in ("customer_order", "contact", "article"):
+        while (some := await store.write(_remove_some, run_id, table, run.started_at)) is not None:
+            done.add(some)
+    await store.write(_end, run_id, now)
+    return done
+
+
+def _end(tx: Connection, run_id: int, now: datetime) -> None:
+    tx.execute(delete(made_rows).where(made_rows.c.run_id == run_id))
+    tx.execute(update(schema.import_run).where(schema.import_run.c.id == run_id).values(undone_at=now))
+
+
+# --- what was changed ---------------------------------------------------------------------------------
+
+
+def _restore_some(tx: Connection, run_id: int, at: datetime) -> Undone | None:
+    """The latest changes first; None when there are no more."""
+    query = select(change).where(change.c.run_id == run_id).order_by(change.c.id.desc()).limit(BATCH)
+    rows = list(tx.execute(query))
+    if not rows:
+        return None
+    done = Undone()
+    for row in rows:
+        table = TABLES[row.changed]
+        current = tx.execute(select(table).where(table.c.id == row.row_id)).first()
+        if current is None:
+            continue
+        kept = _restore(tx, table, row, current, at)
+        done.kept += kept
+        done.restored += not kept
+    bulk.delete_ids(tx, change, [row.id for row in rows])
+    return done
+
+
+def _restore(tx: Connection, table: Table, row: Any, current: Any, at: datetime) -> list[Kept]:
+    name = str(current._mapping[_NAMED[table.name]])
+    kept: list[Kept] = []
+    values: dict[str, Any] = {}
+    is_now = runs.plain((column, current._mapping[column]) for column in row.after if column in table.c)
+    for column, after in row.after.items():
+        if column in table.c:
+            if column == "fields":
+                values[column], moved = _fields(row.before[column], after, current.fields)
+                kept += [Kept(table.name, current.id, name, "changed", one) for one in moved]
+            elif is_now[column] == after:
+                values[column] = _typed(table, column, row.before[column])
+            else:
+                kept.append(Kept(table.name, current.id, name, "changed", column))
+    if table is contact:
+        kept += _restore_identities(tx, current, row.after.get("identities", []))
+        _restore_marks(tx, current.id, row.before)
+        indexing.changed(tx, "contact", [current.id])
+    if table is order and "lines" in row.after:
+        if not _restore_lines(tx, current.id, row.before["lines"], row.after["lines"]):
+            kept.append(Kept(table.name, current.id, name, "changed", "lines"))
+        indexing.changed(tx, "order", [current.id])
+    if table is schema.article:
+        indexing.changed(tx, "article", [current.id])
+    if "updated_at" in row.before and current.updated_at == at and not kept:
+        values["updated_at"] = _typed(table, "updated_at", row.before["updated_at"])
+    if values:
+        tx.execute(update(table).where(table.c.id == current.id).values(**values))
+    return kept
+
+
+def _typed(table: Table, column: str, value: Any) -> Any:
+    if isinstance(table.c[column].type, UtcDateTime) and value is not None:
+        return datetime.fromisoformat(value)
+    return value
+
+
+def _fields(
+    before: dict[str, Any], after: dict[str, Any], now: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The custom fields as they were, and the names of those that are others by now."""
+    if now == after:
+        return before, []
+    found, moved = dict(now), []
+    for name, value in after.items():
+        if before.get(name) == value:
+            continue
+        if now.get(name) != value:
+            moved.append(name)
+        elif name in before:
+            found[name] = before[name]
+        else:
+            found.pop(name, None)
+    return found, moved
+
+
+def _restore_identities(tx: Connection, person: Any, added: list[int]) -> list[Kept]:
+    """Take away the identities that were added, unless they were verified or went to somebody else."""
+    kept: list[Kept] = []
+    gone = []
+    for row in bulk.by_ids(tx, identity, added):
+        if row.contact_id != person.id or row.verified_at is not None:
+            why = "verified" if row.contact_id == person.id else "used"
+            kept.append(Kept("contact", person.id, person.name, why, row.space))
+        else:
+            gone.append(row.id)
+    bulk.delete_ids(tx, identity, gone)
+    return kept
+
+
+def _restore_marks(tx: Connection, contact_id: int, before: dict[str, Any]) -> None:
+    if "marks" in before:
+        tx.execute(delete(mark).where(mark.c.contact_id == contact_id))
+        columns = ("contact_id", "field", "value", "how", "was")
+        bulk.insert(tx, mark, columns, [(contact_id, *one) for one in before["marks"]])
+
+
+def _restore_lines(tx: Connection, order_id: int, before: list[list[Any]], after: list[list[Any]]) -> bool:
+    now = bulk.by_ids(tx, order_line, [order_id], "order_id")
+    if [[getattr(row, name) for name in LINE] for row in now] != after:
+        return False
+    bulk.delete_ids(tx, order_line, [row.id for row in now])
+    taken = {row.id for row in bulk.by_ids(tx, order_line, [line[0] for line in before])}
+    fresh = list(bulk.draw_ids(tx, order_line, len(before))) if taken else [line[0] for line in before]
+    rows = [(number, order_id, *line[1:]) for number, line in zip(fresh, before, strict=True)]
+    bulk.insert(tx, order_line, ("id", "order_id", *LINE), rows)
+    return True
+
+
+# --- what was made ------------------------------------------------------------------------------------
+
+
+def _remove_some(tx: Connection, run_id: int, made: str, at: datetime) -> Undone | None:
+    """The end of the latest range; None when there are no more. The range gets shorter with it."""
+    first, last = next(iter(runs.ranges(tx, run_id, made)), (0, 0))
+    if not last:
+        return None
+    begin = max(first, last - 2 * BATCH + 1)
+    done = _REMOVERS[made](tx, run_id, begin, last, at)
+    this = (made_rows.c.run_id == run_id, made_rows.c.made == made, made_rows.c.first_id == first)
+    if begin == first:
+        tx.execute(delete(made_rows).where(*this))
+    else:
+        tx.execute(update(made_rows).where(*this).values(last_id=begin - 1))
+    return done
+
+
+def _remove_contacts(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
+    done = Undone()
+    here = contact.c.id.between(first, last)
+    rows = list(tx.execute(select(contact.c.id, contact.c.name, contact.c.updated_at).where(here)))
+    used = _used(tx, first, last)
+    ours = runs.ranges(tx, run_id, "identity")
+    low, high = min((r[0] for r in ours), default=0), max((r[1] for r in ours), default=0)
+    whole = len(ours) == 1
+    changed: set[int] = set()
+    verified: set[int] = set()
+    query = select(identity.c.id, identity.c.contact_id, identity.c.verified_at, identity.c.gone_at)
+    for number, contact_id, *proofs in tx.execute(query.where(identity.c.contact_id.between(first, last))):
+        if not (low <= number <= high and (whole or any(a <= number <= b for a, b in ours))):
+            changed.add(contact_id)
+        if any(proof is not None for proof in proofs):
+            verified.add(contact_id)
+    gone = []
+    for row in rows:
+        if row.id in used:
+            why = "used"
+        elif row.id in verified:
+            why = "verified"
+        elif row.id in changed or row.updated_at != at:
+            why = "changed"
+        else:
+            gone.append(row.id)
+            continue
+        done.kept.append(Kept("contact", row.id, row.name, why))
+    indexing.forget_contacts(tx, gone)
+    for table, column in ((identity, "contact_id"), (mark, "contact_id"), (contact, "id")):
+        bulk.delete_ids(tx, table, gone, column)
+    indexing.lowered(tx, "contact")
+    done.removed = len(gone)
+    return done
+
+
+def _used(tx: Connection, first: int, last: int) -> set[int]:
+    """Which contacts of a range anything else speaks of: conversations, orders, consents, whatever there is."""
+    found: set[int] = set()
+    for table in schema.metadata.tables.values():
+        if table in (identity, mark, change):
+            continue
+        for column in table.c:
+            if any(key.column is contact.c.id for key in column.foreign_keys):
+                found.update(
+                    tx.execute(select(column).distinct().where(column.between(first, last))).scalars()
+                )
+    return found
+
+
+def _remove_orders(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
+    done, gone = Undone(), []
+    for row in tx.execute(select(order).where(order.c.id.between(first, last))):
+        if row.updated_at == at:
+            gone.append(row.id)
+        else:
+            done.kept.append(Kept("customer_order", row.id, row.number, "changed"))
+    indexing.changed(tx, "order", gone)
+    bulk.delete_ids(tx, order_line, gone, "order_id")
+    bulk.delete_ids(tx, order, gone)
+    indexing.lowered(tx, "order")
+    done.removed = len(gone)
+    return done
+
+
+def _remove_articles(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
+    done, gone = Undone(), []
+    table = schema.article
+    for row in tx.execute(select(table).where(table.c.id.between(first, last))):
+        if row.updated_at == at and not row.helped and not row.not_helped:
+            gone.append(row.id)
+        else:
+            done.kept.append(Kept("article", row.id, row.title, "changed"))
+    indexing.changed(tx, "article", gone)
+    bulk.delete_ids(tx, table, gone)
+    indexing.lowered(tx, "article")
+    done.removed = len(gone)
+    return done
+
+
+_REMOVERS = {"contact": _remove_contacts, "customer_order": _remove_orders, "article": _remove_articles}
