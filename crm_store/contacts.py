@@ -8,13 +8,16 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from crm_store import audit, schema
+from crm_store import audit, merges, schema
 from crm_store.db import Conflict
 from crm_store.search import indexing
 from crm_store.statement import Statement
 
 contact = schema.contact
 identity = schema.identity
+LIVE = contact.c.merged_into_id.is_(
+    None
+)  # the condition of whoever lists contacts: not those that were merged
 
 _insert = Statement(contact.insert())
 _get = Statement(select(contact).where(contact.c.id == bindparam("row")))
@@ -159,7 +162,7 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     """A contact proved to hold another identity (own phone, code by mail). Return the contact it is now.
 
     When nobody holds it, it is added. When it is of a contact we only know from a file, and the writer is
-    nobody yet beyond the account they write from, the two are one: the writer's rows join the imported ones.
+    nobody yet beyond the account they write from, the two are one: the writer is merged into the imported one.
     Anything else (a shared browser, a family phone) is left apart for a person to decide, and audited.
     """
     known = find_identity(tx, space, user_id)
@@ -175,9 +178,7 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
         audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
         return contact_id
     verify(tx, now, known.id, how)
-    for table in (schema.identity, schema.conversation, schema.ticket, schema.order):
-        tx.execute(update(table).where(table.c.contact_id == contact_id).values(contact_id=known.contact_id))
-    indexing.changed(tx, "contact", [contact_id, known.contact_id])
+    merges.merge(tx, now, known.contact_id, contact_id, actor="system", how=f"{space} {how}")
     audit.record(tx, now, "system", "link", f"contact:{contact_id}", **detail)
     return known.contact_id
 

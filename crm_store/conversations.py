@@ -145,8 +145,9 @@ def open_at(
     contact_id: int,
     language: str,
     subject: str = "",
+    identity_id: int | None = None,
 ) -> Any:
-    """Begin a conversation and return its row."""
+    """Begin a conversation and return its row; `identity_id` is the account that opened it."""
     return _insert.one(
         tx,
         key=secrets.token_hex(8),
@@ -154,6 +155,7 @@ def open_at(
         room_id=room_id,
         thread_id=thread_id,
         contact_id=contact_id,
+        identity_id=identity_id,
         language=language,
         subject=subject,
         created_at=now,

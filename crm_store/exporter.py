@@ -17,6 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select
 
 from crm_store import schema
+from crm_store.contacts import LIVE
 from crm_store.money import in_units
 
 What = Literal["customers", "orders", "tickets", "messages", "articles"]
@@ -104,7 +105,7 @@ def _pages(tx: Connection, query: Any, key: Any) -> Iterator[list[Any]]:
 
 def _customers(tx: Connection) -> Iterator[list[Any]]:
     contact, identity = schema.contact, schema.identity
-    for page in _pages(tx, select(contact), contact.c.id):
+    for page in _pages(tx, select(contact).where(LIVE), contact.c.id):
         held: dict[int, dict[str, list[str]]] = {}
         query = (
             select(identity)

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from crm_store import money, places, schema
+from crm_store.contacts import LIVE
 from crm_store.sales import VOID
 from crm_store.search.fold import fold
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
@@ -92,7 +93,7 @@ def parse(text: str, *, zone: tzinfo = UTC) -> Segment:
 def count(tx: Connection, segment: Segment, now: datetime, *, currency: str = "") -> int:
     """How many contacts are in it. `currency` is what amounts are in that name none."""
     where = _condition(tx, segment, now, currency)
-    return int(tx.execute(select(func.count()).select_from(schema.contact).where(where)).scalar_one())
+    return int(tx.execute(select(func.count()).select_from(schema.contact).where(LIVE, where)).scalar_one())
 
 
 def select_ids(
@@ -106,7 +107,7 @@ def select_ids(
 ) -> list[int]:
     """The ids of the contacts in it, in order, those after `after`: page by page, for as many as there are."""
     contact = schema.contact
-    where = and_(contact.c.id > after, _condition(tx, segment, now, currency))
+    where = and_(LIVE, contact.c.id > after, _condition(tx, segment, now, currency))
     return list(tx.execute(select(contact.c.id).where(where).order_by(contact.c.id).limit(limit)).scalars())
 
 

@@ -236,6 +236,7 @@ def find_or_open(turn: Turn, inbound: Inbound, contact_id: int, language: str = 
         from bot.answers.language import detect
 
         language = office.customer_language(detect(f"{inbound.subject}\n{inbound.text}", fallback))
+    account = contacts.find_identity(turn.tx, office.space(channel), inbound.author.user_id)
     opened = conversations.open_at(
         turn.tx,
         turn.now,
@@ -245,6 +246,7 @@ def find_or_open(turn: Turn, inbound: Inbound, contact_id: int, language: str = 
         contact_id=contact_id,
         language=language,
         subject=inbound.subject,
+        identity_id=account.id if account is not None and account.contact_id == contact_id else None,
     )
     if contact is not None and contact.language is None:
         contacts.set_language(turn.tx, contact_id, language, turn.now)

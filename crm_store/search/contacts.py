@@ -88,7 +88,7 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         )
         values |= {"tail": low, "tail_end": low + width, "end": "%" + national}
     if bare.isdecimal() and bare.isascii() and len(bare) < 10:
-        asked.append("SELECT 5, id, 'id' FROM contact WHERE id = :id")
+        asked.append("SELECT 5, coalesce(merged_into_id, id), 'id' FROM contact WHERE id = :id")
         values["id"] = int(bare)
     statement = (
         "WITH RECURSIVE spaces(space) AS (SELECT min(space) FROM identity UNION ALL"

@@ -263,7 +263,8 @@ def behind(tx: Connection, asked: Asked) -> list[tuple[int, float, str]]:
     )
     found = []
     if ids:
-        for number, keys in indexing.names_of(tx, lambda column: column.in_(ids)).items():
-            score, why = max((asked.fits(key) for key in keys), default=(0.0, ""))
+        names = indexing.names_of(tx, lambda column: column.in_(ids))
+        for number in ids:  # those too who bear none any more: the index still believes it
+            score, why = max((asked.fits(key) for key in names.get(number, ())), default=(0.0, ""))
             found.append((number, score, why))
     return found
