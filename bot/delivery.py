@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from channels import rich
 from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeliverable
 from channels.conversation import Address, Attachment, Author, Op, Outbound, Sent
 from channels.rich import Block, File, Reply, Text
-from crm_store import conversations, files, outbox, tickets
+from crm_store import conversations, files, outbox, people, tickets
 from crm_store.db import Store, is_conflict, savepoint
 from crm_store.outbox import Leaving
 
@@ -45,6 +45,13 @@ LONGEST_RETRY_S = 3 * 3600.0
 GIVE_UP_AFTER = timedelta(days=3)
 UNFETCHABLE_TRIES = 5
 IMPORTANT = ("reply", "answer", "notice", "card", "post", "code", "change")
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A reply that may not leave: whoever wrote it works here no longer."""
+
+    author: str
 
 
 class Delivery:
@@ -115,7 +122,7 @@ class Delivery:
             task.add_done_callback(self._done)
         return bool(rows)
 
-    async def _claimed(self, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | str]]:
+    async def _claimed(self, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | Withheld | str]]:
         """Claim rows; what was claimed when we were told to stop is given back, since nothing was tried."""
         claiming = asyncio.ensure_future(self._store.write(self._claim_now, room, skip))
         try:
@@ -124,7 +131,9 @@ class Delivery:
             await self._store.write(outbox.unclaim, [row for row, _ in await claiming])
             raise
 
-    def _claim_now(self, tx: Connection, room: int, skip: list[str]) -> list[tuple[Leaving, Outbound | str]]:
+    def _claim_now(
+        self, tx: Connection, room: int, skip: list[str]
+    ) -> list[tuple[Leaving, Outbound | Withheld | str]]:
         now, rows, skipped = self._store.now(tx), [], list(skip)
         while found := outbox.claim(tx, now, limit=room, lease_s=self._lease_s, skip=skipped):
             rows += found
@@ -134,10 +143,14 @@ class Delivery:
             skipped = sorted({*skipped, *(row.channel for row in found)})
         return [(row, self._understood(tx, row)) for row in rows]
 
-    def _understood(self, tx: Connection, row: Leaving) -> Outbound | str:
+    def _understood(self, tx: Connection, row: Leaving) -> Outbound | Withheld | str:
         """What a row says, or why nobody understands it: it may not hold up the others."""
         try:
             with savepoint(tx):
+                if row.purpose == "reply" and not row.maybe_sent:
+                    name = people.ended_author(tx, row.message_id or 0)
+                    if name:
+                        return Withheld(name)
                 return self._outbound(tx, row)
         except Exception as error:
             log.exception("outbox_row_not_understood", channel=row.channel, outbox=row.id)
@@ -213,10 +226,12 @@ class Delivery:
             attempt=row.attempts,
         )
 
-    async def _guarded(self, row: Leaving, message: Outbound | str) -> None:
+    async def _guarded(self, row: Leaving, message: Outbound | Withheld | str) -> None:
         try:
             if isinstance(message, str):
                 await self._end(row, "dead", message)
+            elif isinstance(message, Withheld):
+                await self._withhold(row, message.author)
             else:
                 await self._deliver(row, message)
         except Exception:  # not recorded: the lease runs out, and the outcome is unknown to whoever is next
@@ -368,15 +383,26 @@ class Delivery:
             return
         await self._end(row, "dead", error.reason, gone=error.gone)
 
+    async def _withhold(self, row: Leaving, author: str) -> None:
+        def write(tx: Connection) -> None:
+            now = self._clock()
+            if outbox.settle(tx, row, "withdrawn", now, error="the author has left"):
+                with self._consequences(tx, row):
+                    relay.withheld(Turn(tx, self._office, now), row, author)
+
+        await self._record(write)
+
     async def _end(self, row: Leaving, state: str, reason: str, *, gone: bool = False) -> None:
-        """Give up on a row. What nobody would miss (a mark, an answer to a command) is simply withdrawn."""
+        """Give up on a row. What nobody would miss (a mark, an answer to a command) is simply withdrawn; so is a
+        change of a message that was refused, since the agent is told and nothing can be retried."""
         missed = row.purpose in IMPORTANT and row.op not in (Op.MARK, Op.FORM)
         if row.purpose == "card" and row.op == Op.EDIT:
             missed = False
+        kept = missed and row.purpose != "change"
 
         def write(tx: Connection) -> None:
             now = self._clock()
-            if not outbox.settle(tx, row, state if missed else "withdrawn", now, error=reason):
+            if not outbox.settle(tx, row, state if kept else "withdrawn", now, error=reason):
                 log.warning("lease_lost", outbox=row.id)
                 return
             if missed:
@@ -384,7 +410,7 @@ class Delivery:
                     relay.undelivered(Turn(tx, self._office, now), row, state, reason, gone=gone)
 
         await self._record(write)
-        if missed:
+        if kept:
             log.warning("undelivered", channel=row.channel, outbox=row.id, state=state)
 
 
@@ -395,6 +421,7 @@ def _say_repeated(turn: Turn, row: Leaving) -> None:
         text = say("thread.repeated_here", turn.office.staff_language)
         posting.to_thread(turn, ticket, row.channel, row.room_id, Reply.of(Text(text, small=True)))
     elif ticket is not None and conversation is not None and row.purpose == "reply":
-        who = card.recipients(turn, conversation)
+        message = conversations.get_message(turn.tx, row.message_id) if row.message_id else None
+        who = card.recipients(turn, conversation, message.recipients if message is not None else None)
         text = say("thread.repeated", turn.office.staff_language, recipients=who)
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))

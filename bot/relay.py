@@ -296,7 +296,17 @@ def undelivered(turn: Turn, row: outbox.Leaving, state: str, reason: str, *, gon
     ticket = tickets.get(turn.tx, row.ticket_id) if row.ticket_id else None
     if ticket is not None:
         key = "thread.failed" if state == "dead" else "thread.unknown"
-        _tell(turn, ticket, key, recipients=card.recipients(turn, conversation), reason=reason)
+        who = card.recipients(turn, conversation, message.recipients)
+        _tell(turn, ticket, key, recipients=who, reason=reason)
+
+
+def withheld(turn: Turn, row: outbox.Leaving, author: str) -> None:
+    """A reply did not leave, since its author works here no longer: colleagues decide what becomes of it."""
+    message = conversations.get_message(turn.tx, row.message_id or 0)
+    conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
+    posting.mark(turn, message, "withdrawn")
+    ticket = tickets.get(turn.tx, row.ticket_id) if row.ticket_id else None
+    _tell(turn, ticket, "thread.withheld", name=author, text=card.shorten(message.text, 200))
 
 
 def _changed_there(turn: Turn, row: outbox.Leaving, parts: Sequence[str]) -> None:

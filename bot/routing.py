@@ -238,6 +238,9 @@ def _reachable(turn: Turn, inbound: Inbound) -> None:
     """A customer blocked or unblocked us: whoever works on their ticket is told."""
     space, lang = turn.office.space(inbound.address.channel), turn.office.staff_language
     channel = inbound.address.channel
+    if not inbound.private:
+        _room_reachable(turn, inbound)
+        return
     if inbound.kind is Kind.GONE:
         contacts.gone(turn.tx, turn.now, space, inbound.author.user_id, inbound.text or "blocked")
         text = say("thread.gone", lang, channel=channel, reason=inbound.text or "blocked")
@@ -247,4 +250,13 @@ def _reachable(turn: Turn, inbound: Inbound) -> None:
     conversation = conversations.at_address(turn.tx, channel, inbound.address.room_id, "")
     ticket = tickets.unclosed(turn.tx, conversation.id) if conversation is not None else None
     if ticket is not None:
+        posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
+
+
+def _room_reachable(turn: Turn, inbound: Inbound) -> None:
+    """We were removed from a room of several people, or are back: that says nothing of whoever did it."""
+    channel, room_id = inbound.address.channel, inbound.address.room_id
+    key = "thread.room_gone" if inbound.kind is Kind.GONE else "thread.room_back"
+    text = say(key, turn.office.staff_language, channel=channel)
+    for ticket in tickets.unclosed_in_room(turn.tx, channel, room_id):
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))

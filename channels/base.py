@@ -78,6 +78,7 @@ class Capabilities:
     subject_threads: bool = False  # conversations are told apart by thread_hints, not by room (e-mail)
     rating_link: bool = False  # buttons cannot be shown: ratings are asked for by signed link
     text_limit: int = 0  # code points a message; the adapter splits, 0 for none
+    shared_rooms: str = ""  # a pattern: the ids of rooms that several people read
 
 
 class Door(Protocol):

@@ -27,6 +27,15 @@ _by_identity = Statement(
         staff.c.disabled_at.is_(None),
     )
 )
+_ended_author = Statement(
+    select(staff.c.name)
+    .join(schema.message, schema.message.c.author_id == staff.c.id)
+    .where(
+        schema.message.c.id == bindparam("message"),
+        schema.message.c.author_kind == "staff",
+        staff.c.disabled_at.is_not(None),
+    )
+)
 
 
 def add(tx: Connection, now: datetime, name: str, role: str, language: str | None = None) -> int | None:
@@ -86,6 +95,22 @@ def enable(tx: Connection, staff_id: int) -> None:
 def by_identity(tx: Connection, space: str, user_id: str) -> Any:
     """The active staff member whose identity this is, or None."""
     return _by_identity.first(tx, space=space, user_id=user_id)
+
+
+def ended_author(tx: Connection, message_id: int) -> str:
+    """The name of a message's author whose access has ended; "" for everybody else's message."""
+    return str(_ended_author.scalar(tx, message=message_id) or "")
+
+
+def was_somebody(tx: Connection, space: str, user_id: str) -> bool:
+    """Whether this is the identity of somebody whose access has ended."""
+    known = schema.staff_identity
+    query = (
+        select(staff.c.id)
+        .join(known, known.c.staff_id == staff.c.id)
+        .where(known.c.space == space, known.c.user_id == user_id, staff.c.disabled_at.is_not(None))
+    )
+    return tx.execute(query).first() is not None
 
 
 def new_code(tx: Connection, now: datetime, staff_id: int) -> str:

@@ -123,6 +123,18 @@ def unclosed(tx: Connection, conversation_id: int) -> Any:
     return _unclosed.first(tx, conversation=conversation_id)
 
 
+def unclosed_in_room(tx: Connection, channel: str, room_id: str) -> list[Any]:
+    """The tickets that are not closed of all conversations in a room, whatever their thread."""
+    table = schema.conversation
+    query = (
+        select(ticket)
+        .join(table, table.c.id == ticket.c.conversation_id)
+        .where(table.c.channel == channel, table.c.room_id == room_id, ticket.c.status != CLOSED)
+        .order_by(ticket.c.id)
+    )
+    return list(tx.execute(query).all())
+
+
 def latest(tx: Connection, conversation_id: int) -> Any:
     return _latest.first(tx, conversation=conversation_id)
 

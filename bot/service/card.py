@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,14 +28,20 @@ KNOWN_WARNINGS = {
 }
 
 
-def recipients(turn: Turn, conversation: Any) -> str:
-    """Who will receive a reply, in words: shown before anything is sent."""
+def recipients(turn: Turn, conversation: Any, frozen: Sequence[str] | None = None) -> str:
+    """Who will receive a reply, in words: shown before anything is sent. `frozen`: who was to receive one that
+    was written, whoever has joined since."""
     name = called(turn, conversation.contact_id)
-    cc = [p.user_id for p in conversations.participants(turn.tx, conversation.id)]
-    if turn.office.can(conversation.channel).subject_threads:
-        first = f"{name} <{conversation.room_id}>" if name else conversation.room_id
-        return ", ".join([first, *cc])
-    return f"{name or say('card.unnamed', turn.office.staff_language)} ({conversation.channel})"
+    caps = turn.office.can(conversation.channel)
+    if caps.subject_threads:
+        people_now = [p.user_id for p in conversations.participants(turn.tx, conversation.id)]
+        room, *cc = frozen or [conversation.room_id, *people_now]
+        return ", ".join([f"{name} <{room}>" if name else room, *cc])
+    lang = turn.office.staff_language
+    name = name or say("card.unnamed", lang)
+    if caps.shared_rooms and re.fullmatch(caps.shared_rooms, conversation.room_id):
+        return say("card.group", lang, name=name, channel=conversation.channel)
+    return f"{name} ({conversation.channel})"
 
 
 def called(turn: Turn, contact_id: int) -> str:

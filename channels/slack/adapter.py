@@ -65,6 +65,7 @@ class Slack:
             commands=True,
             safe_repeat=True,
             text_limit=3000,
+            shared_rooms=r"[CG].*",
         )
         try:
             self._settings = Settings.model_validate(dict(setup.settings))

@@ -39,6 +39,7 @@ class TelegramChannel(Quiet):
             private=True,
             commands=True,
             text_limit=TEXT_LIMIT,
+            shared_rooms=r"-\d+",
         )
         self._setup = setup
         self._settings = Settings.model_validate(dict(setup.settings))
