@@ -9,7 +9,7 @@ from bot import access
 from bot.commands import Ask
 from bot.commands.customer import look_for
 from bot.i18n import UserError
-from crm_store import contacts, tickets
+from crm_store import contacts, merges, tickets
 
 _NUMBER = re.compile(r"[Cc](\d{1,9})")
 _QUOTED = re.compile(r'\s*["“„«「](.+?)["”“»」]\s*(.*)', re.DOTALL)
@@ -37,7 +37,8 @@ def whom(ask: Ask, args: str) -> tuple[int, str]:
         contact_id = int(number[1])
         if contacts.get(ask.turn.tx, contact_id) is None:
             raise UserError("profile.nobody", text=name)
-        return access.seen_contact(ask.turn, ask.member, contact_id), rest.strip()
+        now = merges.current(ask.turn.tx, contact_id)
+        return access.seen_contact(ask.turn, ask.member, now), rest.strip()
     found = look_for(ask.turn, ask.member, name, limit=2)
     if not found:
         raise UserError("profile.nobody", text=name)
