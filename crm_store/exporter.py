@@ -1,4 +1,4 @@
-"""Export customers, orders, tickets, messages and articles as CSV or JSON, a row at a time.
+"""Export customers, orders, tickets, messages and articles as CSV, JSON or a workbook, a row at a time.
 
 What the importer reads comes back as it was. A cell that a spreadsheet would run as a formula gets a quote
 before it, which the importer takes away.
@@ -12,11 +12,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from sqlalchemy import Connection, select
 
 from crm_store import schema
+from crm_store import workbook as workbooks
 from crm_store.contacts import LIVE
 from crm_store.money import in_units
 
@@ -31,6 +32,18 @@ def export(tx: Connection, what: What, form: Form = "csv") -> Iterator[str]:
     """The file in pieces of text. Consume it inside the read that gave `tx`; memory is a page of rows."""
     columns, rows = EXPORTS[what]
     return _csv(columns, rows(tx)) if form == "csv" else _json(columns, rows(tx))
+
+
+def workbook(tx: Connection, what: What, out: IO[bytes]) -> None:
+    """The same as a workbook."""
+    columns, rows = EXPORTS[what]
+    workbooks.write(out, columns, ([_in_workbook(value) for value in row] for row in rows(tx)))
+
+
+def _in_workbook(value: Any) -> str | int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return guarded(_cell(value))
 
 
 def guarded(cell: str) -> str:

@@ -74,15 +74,19 @@ def _token(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
 
 
 def _import(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
-    sub.add_argument("what", choices=["customers", "orders", "articles"])
-    sub.add_argument("file")
+    sub.add_argument("what", choices=["customers", "orders", "articles", "undo"])
+    sub.add_argument("file", help="CSV, JSON, JSON lines or XLSX; for undo the number of the import")
     sub.add_argument("--dry-run", action="store_true", help="report only, change nothing")
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _export(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     sub.add_argument("what", choices=["customers", "orders", "tickets", "messages", "articles"])
-    sub.add_argument("--format", choices=["csv", "json"], default="csv")
+    sub.add_argument("--format", choices=["csv", "json", "xlsx"], default="csv")
+
+
+def _json(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true")
 
 
 def _ask(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
@@ -143,7 +147,13 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "restore": ("read a backup into an empty store", _file("the backup to read"), _late("setup", "restore")),
     "staff": ("people: add, code, list, disable, enable", _staff, _late("people", "staff")),
     "token": ("tokens of other systems for the API: add, list, revoke", _token, _late("tokens", "token")),
-    "import": ("bring in customers, orders or articles", _import, _late("exchange", "import_")),
+    "import": (
+        "bring in customers, orders or articles; undo an import",
+        _import,
+        _late("exchange", "import_"),
+    ),
+    "imports": ("the latest imports, and how far each has come", _json, _late("exchange", "imports")),
+    "quality": ("how good the customers' data is", _json, _late("exchange", "quality")),
     "export": ("write data to standard output", _export, _late("exchange", "export")),
     "ask": ("what the bot would answer, and why", _ask, _late("look", "ask")),
     "command": ("run a staff command as somebody", _command, _late("look", "command")),

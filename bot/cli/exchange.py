@@ -1,12 +1,14 @@
-"""import and export: customers, orders and articles in and out of files."""
+"""import, imports, export and quality: customers, orders and articles in and out of files."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -15,12 +17,12 @@ from bot.cli import CommandFailed
 from bot.cli.common import load, print_json, with_store
 from bot.config import Config
 from crm_store import exporter, importer
+from crm_store import quality as data
 from crm_store.db import Store
-from crm_store.importing.rows import Rejected
-from crm_store.importing.values import Defaults
-from crm_store.importer import Report
+from crm_store.importer import Defaults, Rejected, Report
+from crm_store.importing import runs, undo
 
-SHOWN = 50  # rejected rows printed one by one
+SHOWN = 50  # rows printed one by one of each kind
 
 
 def defaults_of(config: Config) -> Defaults:
@@ -35,14 +37,13 @@ def defaults_of(config: Config) -> Defaults:
 
 
 def import_(arguments: argparse.Namespace) -> int:
+    if arguments.what == "undo":
+        return _undo(arguments)
     config = load(arguments)
     path = Path(arguments.file)
     if not path.is_file():
         raise CommandFailed(f"{path}: no such file")
-
-    def progress(done: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{done:,} rows", end="", file=sys.stderr, flush=True)
+    bar = _Bar(path)
 
     async def work(store: Store) -> Report:
         now = datetime.now(UTC)
@@ -53,15 +54,17 @@ def import_(arguments: argparse.Namespace) -> int:
             defaults_of(config),
             now,
             dry_run=arguments.dry_run,
-            progress=progress,
+            progress=bar.show,
         )
 
     try:
         report = with_store(config, work)
+    except importer.Busy as error:
+        raise CommandFailed(f"{path}: another process is importing it") from error
     except (OSError, UnicodeError, ValueError) as error:
         raise CommandFailed(f"{path}: cannot be imported: {error}") from error
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    finally:
+        bar.end()
     nothing = not (report.new or report.updated or report.unchanged)
     code = 1 if nothing and report.rejected else 0
     if nothing and not report.rejected:
@@ -69,14 +72,64 @@ def import_(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(asdict(report))
         return code
-    would = "would be " if arguments.dry_run else ""
-    print(f"{report.new} {would}new, {report.updated} {would}updated, {report.unchanged} unchanged")
-    for rejected in report.rejected[:SHOWN]:
-        print(f"line {rejected.line}: {reason(rejected)}", file=sys.stderr)
-    more = len(report.rejected) - SHOWN + report.unreported
-    if more > 0:
-        print(f"… and {more} more", file=sys.stderr)
+    _tell(report, arguments.dry_run)
     return code
+
+
+def _tell(report: Report, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    print(f"{report.new} {would}new, {report.updated} {would}updated, {report.unchanged} unchanged")
+    if report.duplicate or report.corrections or report.inferred:
+        print(
+            f"{report.duplicate} duplicates, {report.corrections} values corrected, {report.inferred} inferred"
+        )
+    if report.resumed:
+        print(f"went on after row {report.resumed:,}, where it had been cut off", file=sys.stderr)
+    if report.seen_before and not (report.new or report.updated or dry_run):
+        print(f"nothing changed: this file is import {report.seen_before}", file=sys.stderr)
+    if report.run_id and (report.new or report.updated):
+        print(f"to take it back: wellheard import undo {report.run_id}", file=sys.stderr)
+    listed = [
+        [(one.line, f"again what line {one.of_line} is about (by {one.by})") for one in report.duplicates],
+        [(one.line, f"{one.field} {one.was!r} corrected to {one.value!r}") for one in report.corrected],
+        [(rejected.line, reason(rejected)) for rejected in report.rejected],
+    ]
+    totals = (report.duplicate, report.corrections, len(report.rejected) + report.unreported)
+    for lines, total in zip(listed, totals, strict=True):
+        for line, text in lines[:SHOWN]:
+            print(f"line {line}: {text}", file=sys.stderr)
+        if total > SHOWN:
+            print(f"… and {total - SHOWN:,} more", file=sys.stderr)
+
+
+class _Bar:
+    """How far it is, on a terminal: rows, and by the file's size roughly how much is left."""
+
+    def __init__(self, path: Path) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+        self._rows = _about_rows(path) if sys.stderr.isatty() else 0
+
+    def show(self, done: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        self._shown = True
+        share = min(1.0, done / self._rows) if self._rows else 0.0
+        rate = done / max(0.001, time.monotonic() - self._began)
+        bar = "█" * round(24 * share)
+        text = f"\r{bar:░<24} {share:4.0%}  {done:,} rows, {rate:,.0f}/s "
+        print(text, end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._shown:
+            print(file=sys.stderr)
+
+
+def _about_rows(path: Path) -> int:
+    with path.open("rb") as stream:
+        sample = stream.read(1 << 18)
+    lines = max(1, sample.count(b"\n"))
+    return max(1, round(path.stat().st_size / max(1, len(sample)) * lines))
 
 
 def reason(rejected: Rejected) -> str:
@@ -85,10 +138,78 @@ def reason(rejected: Rejected) -> str:
     return f"{rejected.reason_key.replace('_', ' ')}" + (f" ({values})" if values else "")
 
 
+def _undo(arguments: argparse.Namespace) -> int:
+    try:
+        number = int(arguments.file)
+    except ValueError as error:
+        raise CommandFailed("name the import by its number; see: wellheard imports") from error
+
+    async def work(store: Store) -> undo.Undone:
+        return await undo.undo(store, number, datetime.now(UTC))
+
+    try:
+        done = with_store(load(arguments), work)
+    except undo.Unknown as error:
+        raise CommandFailed(f"there is no import {number}, or it was undone already") from error
+    if arguments.json:
+        print_json(asdict(done))
+        return 0
+    kept = len(done.kept) + done.unnamed
+    print(
+        f"{done.removed} removed, {done.restored} as before, {kept} kept because they are used or changed since"
+    )
+    for one in done.kept[:SHOWN]:
+        what = f" ({one.what})" if one.what else ""
+        print(f"kept: {one.kind.replace('_', ' ')} {one.row_id} {one.name}{what}: {one.why}", file=sys.stderr)
+    if kept > SHOWN:
+        print(f"… and {kept - SHOWN:,} more", file=sys.stderr)
+    return 0
+
+
+def imports(arguments: argparse.Namespace) -> int:
+    async def work(store: Store) -> list[Any]:
+        return await store.read(runs.listing)
+
+    rows = with_store(load(arguments), work)
+    if arguments.json:
+        print_json(
+            [{name: value for name, value in row._mapping.items() if name != "digest"} for row in rows]
+        )
+        return 0
+    for row in rows:
+        state = (
+            "undone" if row.undone_at else "done" if row.finished_at else f"cut off at row {row.position:,}"
+        )
+        counts = ", ".join(f"{count:,} {name}" for name, count in row.counts.items() if count)
+        print(f"{row.id}\t{row.started_at:%Y-%m-%d %H:%M}\t{row.kind}\t{row.file}\t{state}\t{counts}")
+    return 0
+
+
+def quality(arguments: argparse.Namespace) -> int:
+    async def work(store: Store) -> list[data.Quality]:
+        return await store.read(data.measure, datetime.now(UTC))
+
+    found = with_store(load(arguments), work)
+    if arguments.json:
+        print_json([{**asdict(one), "index": one.index} for one in found])
+        return 0
+    for one in found:
+        shown = "∞" if one.index is None else f"{one.index:.2f}"
+        where = one.source or ("everything" if one is found[0] else "source not said")
+        print(f"{where}: index {shown}, {one.records:,} records, {one.anomalous:,} anomalous")
+        for name, kinds in one.parts.items():
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            print(f"  {name or 'record'}: {counts}")
+    return 0
+
+
 def export(arguments: argparse.Namespace) -> int:
     config = load(arguments)
 
     def write(tx: Connection) -> None:
+        if arguments.format == "xlsx":
+            exporter.workbook(tx, arguments.what, sys.stdout.buffer)
+            return
         for piece in exporter.export(tx, arguments.what, arguments.format):
             sys.stdout.write(piece)
 

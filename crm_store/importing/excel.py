@@ -29,19 +29,21 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise ValueError("workbooks need the extra `excel`: pip install 'wellheard[excel]'") from error
     try:
         with path.open("rb") as stream, python_calamine.CalamineWorkbook.from_object(stream) as workbook:
+            header: list[str] = []
             for name in workbook.sheet_names:
                 sheet = workbook.get_sheet_by_name(name)
-                header: list[str] = []
+                above = True
                 for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1):
                     if not any(_filled(cell) for cell in cells):
                         continue
-                    if not header:
-                        header = [str(_value(cell)).strip() for cell in cells]
+                    named = [str(_value(cell)).strip() for cell in cells] if above else []
+                    if above and header and named != header:
+                        break  # another table; sheets that go on have the same header
+                    if above:
+                        header, above = named, False
                         continue
-                    named = zip(header, map(_value, cells), strict=False)
-                    yield number, {name: cell for name, cell in named if name}
-                if header:
-                    return
+                    values = zip(header, map(_value, cells), strict=False)
+                    yield number, {name: cell for name, cell in values if name}
     except (python_calamine.CalamineError, OSError) as error:
         raise ValueError(f"this is no workbook that can be read: {error}") from error
 
