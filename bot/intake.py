@@ -92,20 +92,18 @@ class Intake:
         return any(count >= CROWD for count in self._used.values())
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_leases())
-                while True:
-                    self._wake.clear()
-                    try:
-                        if not await self._claim(group):
-                            await self._rest()
-                    except Exception:  # the store is away: what it holds is still there when it is back
-                        log.exception("intake_waits_for_the_store")
-                        await asyncio.sleep(STORE_AGAIN_S)
-        finally:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_leases())
             for sandbox in self._sandboxes.values():
-                await sandbox.close()
+                group.create_task(sandbox.run())
+            while True:
+                self._wake.clear()
+                try:
+                    if not await self._claim(group):
+                        await self._rest()
+                except Exception:  # the store is away: what it holds is still there when it is back
+                    log.exception("intake_waits_for_the_store")
+                    await asyncio.sleep(STORE_AGAIN_S)
 
     async def drain(self, until: Callable[[], bool] = lambda: False) -> None:
         """Wait until nothing that is due waits or is being worked on."""

@@ -13,7 +13,10 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from bot.cleaning import clean
 from channels.conversation import Inbound, Kind, Raw
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 
 Understood = list[tuple[Inbound, "Decision | None"]]
 
+log = structlog.get_logger()
 START_TIMEOUT_S = 60.0  # to start a worker on a busy machine: not the mail's fault
 TIMEOUT_S = 10.0  # wall time; the parser's own limits end far below it
 MANY = 1000  # tries: as often as the line tries anything
 MEMORY_BYTES = 2 * 1024**3
 WORKERS = 2
-PIECE = 1 << 18  # bytes written to a worker at a time
+AT_ONCE = 8  # messages that a worker is given at a time
+PIECE = 1 << 18  # bytes written to a worker at a time; what is larger is understood by itself
 _LENGTH = struct.Struct(">Q")
 
 
@@ -41,44 +46,90 @@ class DecodeFailed(Exception):
         self.tries = tries
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A message that waits to be understood."""
+
+    raw: Raw
+    mind: Mind | None
+    future: asyncio.Future[Understood]
+    alone: bool = False  # it was among those of a worker that failed: now it is seen whose fault it was
+
+
 class Sandbox:
-    """Worker processes for one decoder. Started when first needed."""
+    """Worker processes for one decoder, started when first needed. `run` keeps them at work."""
 
     def __init__(self, decoder: Callable[[Raw], Sequence[Inbound]], *, timeout_s: float = TIMEOUT_S) -> None:
         self._decoder = pickle.dumps(decoder)
         self._timeout_s = timeout_s
-        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
-        for _ in range(WORKERS):
-            self._idle.put_nowait(_Worker(self._decoder))
+        self._waiting: asyncio.Queue[_Asked] = asyncio.Queue()
 
     async def understand(self, raw: Raw, mind: Mind | None = None) -> Understood:
         """Decode in a worker, clean, and decide about what customers say. Raise DecodeFailed."""
-        worker = await self._idle.get()
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await worker.start()
-            async with asyncio.timeout(self._timeout_s):
-                ok, result = await worker.ask(raw, mind)
-        except TimeoutError as error:
-            await worker.kill()
-            # Once more: a machine that stood still looks the same as a mail without end.
-            raise DecodeFailed(f"decoding took longer than {self._timeout_s:g} s", tries=2) from error
-        except (OSError, EOFError, asyncio.IncompleteReadError) as error:
-            await worker.kill()
-            raise DecodeFailed("the decoding process died", tries=3) from error
-        except BaseException:
-            await worker.kill()
-            raise
-        finally:
-            self._idle.put_nowait(worker)
-        if not ok:
-            raise DecodeFailed(result, tries=1)
-        understood: Understood = result
-        return understood
+        asked = _Asked(raw, mind, asyncio.get_running_loop().create_future(), len(raw.body) > PIECE)
+        self._waiting.put_nowait(asked)
+        return await asked.future
 
-    async def close(self) -> None:
-        while not self._idle.empty():
-            await self._idle.get_nowait().kill()
+    async def run(self) -> None:
+        """Work until cancelled; the worker processes end with it."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._work(_Worker(self._decoder)))
+
+    async def _work(self, worker: _Worker) -> None:
+        try:
+            while True:
+                if not (asked := await self._next()):
+                    continue
+                try:
+                    await self._ask(worker, asked)
+                except TimeoutError:
+                    await worker.kill()
+                    # Once more: a machine that stood still looks the same as a mail without end.
+                    self._failed(
+                        asked, DecodeFailed(f"decoding took longer than {self._timeout_s:g} s", tries=2)
+                    )
+                except (OSError, EOFError, asyncio.IncompleteReadError):
+                    await worker.kill()
+                    self._failed(asked, DecodeFailed("the decoding process died", tries=3))
+                except Exception as error:  # an answer that cannot be read: the other mails are not to wait
+                    log.exception("sandbox_failed")
+                    await worker.kill()
+                    self._failed(asked, DecodeFailed(f"{type(error).__name__}: {error}", tries=3))
+        finally:
+            await worker.kill()
+
+    async def _next(self) -> list[_Asked]:
+        """This worker's share of what waits: a burst costs one exchange for many mails."""
+        asked = [await self._waiting.get()]
+        share = min(AT_ONCE, 1 + self._waiting.qsize() // WORKERS)
+        while len(asked) < share and not asked[0].alone:
+            one = self._waiting.get_nowait()
+            if one.alone:
+                self._waiting.put_nowait(one)
+                break
+            asked.append(one)
+        return [one for one in asked if not one.future.done()]  # whoever asked may have been stopped
+
+    async def _ask(self, worker: _Worker, asked: Sequence[_Asked]) -> None:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await worker.start()
+        async with asyncio.timeout(self._timeout_s):
+            answers = await worker.ask([one.raw for one in asked], asked[-1].mind)
+        for one, (ok, result) in zip(asked, answers, strict=True):
+            if one.future.done():
+                continue
+            if ok:
+                one.future.set_result(result)
+            else:
+                one.future.set_exception(DecodeFailed(result, tries=1))
+
+    def _failed(self, asked: Sequence[_Asked], error: DecodeFailed) -> None:
+        for one in asked:
+            if len(asked) > 1:
+                self._waiting.put_nowait(replace(one, alone=True))
+            elif not one.future.done():
+                one.future.set_exception(error)
 
 
 class _Worker:
@@ -103,13 +154,13 @@ class _Worker:
         await self._send(self._decoder)
         await self._receive()
 
-    async def ask(self, raw: Raw, mind: Mind | None) -> tuple[bool, Any]:
+    async def ask(self, raws: Sequence[Raw], mind: Mind | None) -> list[tuple[bool, Any]]:
         if mind is not None and mind != self._mind:  # articles were learnt
             await self._send(pickle.dumps(mind, protocol=pickle.HIGHEST_PROTOCOL))
             self._mind = mind
-        await self._send(pickle.dumps(raw, protocol=pickle.HIGHEST_PROTOCOL))
-        answer: tuple[bool, Any] = await self._receive()
-        return answer
+        await self._send(pickle.dumps(raws, protocol=pickle.HIGHEST_PROTOCOL))
+        answers: list[tuple[bool, Any]] = await self._receive()
+        return answers
 
     async def _receive(self) -> Any:
         process = self._process
@@ -141,7 +192,8 @@ class _Worker:
 
 
 def serve() -> None:
-    """The worker's side: a decoder; then messages, each answered with (ok, values or reason), and minds."""
+    """The worker's side: a decoder; then lists of messages, answered with a list of (ok, values or reason), and
+    minds."""
     with contextlib.suppress(BrokenPipeError):  # the service is gone
         _serve()
 
@@ -168,13 +220,19 @@ def _serve() -> None:
     decoder, mind = receive(), None
     answer("ready")
     while decoder is not None and (given := receive()) is not None:
-        if not isinstance(given, Raw):
+        if isinstance(given, list):
+            answer([_understood(decoder, raw, mind) for raw in given])
+        else:
             mind = given
-            continue
-        try:
-            answer((True, [_considered(clean(inbound), mind) for inbound in decoder(given)]))
-        except Exception as error:
-            answer((False, f"{type(error).__name__}: {error}"[:500]))
+
+
+def _understood(
+    decoder: Callable[[Raw], Sequence[Inbound]], raw: Raw, mind: Mind | None
+) -> tuple[bool, Understood | str]:
+    try:
+        return True, [_considered(clean(inbound), mind) for inbound in decoder(raw)]
+    except Exception as error:
+        return False, f"{type(error).__name__}: {error}"[:500]
 
 
 def _considered(inbound: Inbound, mind: Mind | None) -> tuple[Inbound, Decision | None]:
