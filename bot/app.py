@@ -29,6 +29,7 @@ from bot.journal import StoreJournal
 from bot.leader import Leader
 from bot.mail_audit import Auditor
 from bot.office import Office
+from bot.privacy import Eraser, TakeoutPage
 from bot.webhooks import Webhooks
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
 from crm_store import inbox, migrations, outbox, people, upkeep, wakeups
@@ -125,12 +126,14 @@ class Service:
         await self.webhooks.install()
         await self._listen()
         jobs = Jobs(self.store, self.office, self.clock)
+        eraser = Eraser(self.store, self.office, self.clock, self.delivery.wake)
         auditor = Auditor(self.store, self.office, self.channels, self.doors, self.clock, self.delivery.wake)
         self._tasks = [
             asyncio.create_task(self._watched(self.intake.run()), name="intake"),
             asyncio.create_task(self._watched(self.delivery.run()), name="delivery"),
             asyncio.create_task(self._watched(jobs.run()), name="jobs"),
             asyncio.create_task(self._watched(auditor.run()), name="audits"),
+            asyncio.create_task(self._watched(eraser.run()), name="eraser"),
             asyncio.create_task(self._watched(self.webhooks.run()), name="webhooks"),
             asyncio.create_task(
                 self._watched(Indexer(self.store, crowded=self.intake.crowded).run()), name="indexer"
@@ -176,6 +179,7 @@ class Service:
             http.Pages(self.store, self.office, self.doors, self.clock, self.delivery.wake).routes()
         )
         app.add_routes(Api(self.store, self.office, self.clock, self.delivery.wake).routes())
+        app.add_routes(TakeoutPage(self.store, self.office, self.clock).routes())
         for name, channel in self.channels.items():
             app.add_routes(r for r in channel.routes(self.doors[name]) if _is_new(app, r))
         self._runner, self.port = await http.serve(app, self.config.http.host, self.config.http.port)

@@ -19,6 +19,7 @@ from bot import i18n
 from bot.access import ROLES
 from bot.answers import decide
 from channels.settings import ChannelSettings
+from crm_store import retention
 from crm_store.hours import BusinessHours
 from crm_store.webhooks import EVENTS
 
@@ -164,6 +165,36 @@ class DealSettings(_Table):
         return value
 
 
+class PrivacySettings(_Table):
+    """Where the list of the erased lies, which a restored backup is read against; a path from the file's own."""
+
+    erased_list: str = ""
+
+
+class RetentionSettings(_Table):
+    """How long what is kept: "24 months", "90 days"; "" for ever."""
+
+    messages: str = ""
+    files: str = ""
+    raw: str = ""
+    audit: str = ""
+    events: str = ""
+    api_requests: str = ""
+
+    @field_validator("*")
+    @classmethod
+    def _period(cls, value: str) -> str:
+        if value:
+            retention.period(value)
+        return value
+
+    @property
+    def rules(self) -> dict[str, retention.Period]:
+        """What was configured: kind → period."""
+        given = {kind: getattr(self, kind) for kind in retention.KINDS}
+        return {kind: retention.period(text) for kind, text in given.items() if text}
+
+
 class WebhookSettings(_Table):
     """Another system that is told what happens."""
 
@@ -193,6 +224,8 @@ class Config:
     api: ApiSettings
     access: AccessSettings
     deals: DealSettings
+    privacy: PrivacySettings
+    retention: RetentionSettings
     channels: Mapping[str, ChannelSettings]
     webhooks: tuple[WebhookSettings, ...]
     base: Path
@@ -216,6 +249,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "api": ApiSettings,
     "access": AccessSettings,
     "deals": DealSettings,
+    "privacy": PrivacySettings,
+    "retention": RetentionSettings,
 }
 _OTHERS = ("channels", "webhooks")
 

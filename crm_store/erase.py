@@ -12,7 +12,7 @@ import asyncio
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -138,6 +138,75 @@ async def _rows(store: Store, erasure_id: int, clock: Callable[[], datetime], ou
     contact_id = await store.read(_whose, erasure_id)
     found, marks = await store.read(_look, contact_id)
     return await store.write(_erase, clock(), erasure_id, contact_id, found, marks, outside)
+
+
+async def replay(store: Store, outside: Outside, clock: Callable[[], datetime]) -> int:
+    """Erase again whom the list outside names and this store has back, from a backup. Return how many contacts.
+
+    What a backup knows to be erased is left alone: whoever wrote again after that is somebody new. Raise
+    listed.Unreadable.
+    """
+    if outside.path is None or not outside.path.exists():
+        return 0
+    missing = await store.read(_unknown, listed.uids(outside.path))
+    if not missing:
+        return 0
+    key, entries = listed.read(outside.path, outside.secret)
+    wanted = [entry for entry in entries if entry.uid in missing]
+    found = await store.write(_ask_again, key, wanted, clock())
+    again = Outside(None, b"", outside.deletes)
+    for erasure_id in found:
+        await _rows(store, erasure_id, clock, again)
+    await store.write(_replayed, wanted, clock())
+    await settle(store)
+    return len(found)
+
+
+def _unknown(tx: Connection, uids: list[str]) -> set[str]:
+    """Which erasures this store has not seen through."""
+    e = s.erasure
+    done = set(tx.execute(select(e.c.uid).where(e.c.state == "done")).scalars())
+    played = {str(uid) for (uid,) in tombstones.erased_of(tx, "replayed", [(uid,) for uid in uids])}
+    return set(uids) - done - played
+
+
+def _ask_again(tx: Connection, key: bytes, entries: list[listed.Entry], now: datetime) -> list[int]:
+    """Note the erasures of those who are back, and what else of them may not come; return the erasures' ids."""
+    known = tx.execute(select(s.meta.c.value).where(s.meta.c.name == tombstones.KEY)).scalar()
+    if known is None:
+        tx.execute(s.meta.insert().values(name=tombstones.KEY, value=key.hex()))
+    elif bytes.fromhex(known) != key:
+        raise listed.Unreadable("the list of the erased is another store's: nobody of it can be erased again")
+    for entry in entries:
+        tombstones.remember(tx, [*entry.identities, *entry.rest], now)
+    contacts = {digest: entry.uid for entry in entries for digest in entry.contacts}
+    identities = {digest: entry.uid for entry in entries for digest in entry.identities}
+    back: dict[int, str] = {}
+    c, i, e = s.contact, s.identity, s.erasure
+    for row in tx.execute(select(c.c.id, c.c.created_at).execution_options(yield_per=1000)):
+        if uid := contacts.get(tombstones.contact(key, row.id, row.created_at)):
+            back[row.id] = uid
+    held_by = select(i.c.contact_id, i.c.space, i.c.user_id).execution_options(yield_per=1000)
+    for contact_id, space, user_id in tx.execute(held_by):
+        if uid := identities.get(tombstones.identity(key, space, user_id)):
+            back.setdefault(contact_id, uid)
+    found = []
+    for contact_id, uid in back.items():
+        waiting = tx.execute(select(e.c.id, e.c.contact_id).where(e.c.uid == uid)).first()
+        if waiting is not None and waiting.contact_id == contact_id:
+            found.append(int(waiting.id))
+            continue
+        name = uid if waiting is None else secrets.token_hex(8)
+        values = {"uid": name, "contact_id": contact_id, "actor": "replay", "state": "asked"}
+        added = tx.execute(e.insert().values(**values, asked_at=now, counts={})).inserted_primary_key
+        assert added is not None
+        found.append(int(added[0]))
+    return found
+
+
+def _replayed(tx: Connection, entries: list[listed.Entry], now: datetime) -> None:
+    key = tombstones.key(tx)
+    tombstones.remember(tx, [tombstones.digest(key, "replayed", entry.uid) for entry in entries], now)
 
 
 async def settle(store: Store, timeout_s: float = CHECKPOINT_S) -> bool:
@@ -381,16 +450,16 @@ def _logs(work: _Work) -> None:
     """The customer's own rooms go; of entries in staff's rooms the numbers stay, readers count by them."""
     j = s.journal
     rows = work.tx.execute(select(j.c.id, j.c.channel, j.c.body).where(work.where("journal"))).all()
-    shas = {(row.channel, sha) for row in rows for sha in _shas_in(row.body)}
+    shas = {(row.channel, sha) for row in rows for sha in shas_in(row.body)}
     rooms = list(work.person.rooms)
     gone = work.tx.execute(delete(j).where(j.c.room.in_(rooms))).rowcount
     entries = ids(work.person.found.get("journal", ()))
     blanked = work.tx.execute(update(j).where(j.c.id.in_(entries)).values(body=ERASED)).rowcount
-    work.count("journal", gone + blanked + _kept_files(work, shas))
+    work.count("journal", gone + blanked + drop_logged(work.tx, shas))
 
 
-def _kept_files(work: _Work, shas: set[tuple[str, str]]) -> int:
-    """Bytes of files that no entry names any more."""
+def drop_logged(tx: Connection, shas: Iterable[tuple[str, str]]) -> int:
+    """Delete the bytes of (channel, file) from the web's logs where no entry names them any more."""
     j = s.journal
     gone = 0
     for channel, sha in sorted(shas):
@@ -398,12 +467,13 @@ def _kept_files(work: _Work, shas: set[tuple[str, str]]) -> int:
         used = select(j.c.id).where(
             j.c.channel == channel, j.c.room.not_like("file:%"), j.c.body.contains(sha, autoescape=True)
         )
-        if work.tx.execute(used.limit(1)).first() is None:
-            gone += work.tx.execute(delete(j).where(j.c.channel == channel, j.c.room == room)).rowcount
+        if tx.execute(used.limit(1)).first() is None:
+            gone += tx.execute(delete(j).where(j.c.channel == channel, j.c.room == room)).rowcount
     return gone
 
 
-def _shas_in(body: str) -> set[str]:
+def shas_in(body: str) -> set[str]:
+    """The files that an entry names."""
     try:
         blocks = json.loads(body).get("blocks") or ()
     except (ValueError, AttributeError):
@@ -470,13 +540,19 @@ def _shas(work: _Work) -> list[str]:
 
 
 def _files(work: _Work, shas: list[str]) -> None:
-    """Files that no other message refers to."""
-    a, b = s.attachment, s.blob
-    for sha in shas:
-        if work.tx.execute(select(a.c.id).where(a.c.sha256 == sha).limit(1)).first() is None:
-            work.count("blob", work.tx.execute(delete(b).where(b.c.sha256 == sha)).rowcount)
+    work.count("blob", drop_files(work.tx, shas))
     gone = {(channel, sha) for sha in shas for channel in _channels_of(work.tx, sha)}
-    work.count("journal", _kept_files(work, gone))
+    work.count("journal", drop_logged(work.tx, gone))
+
+
+def drop_files(tx: Connection, shas: Iterable[str]) -> int:
+    """Delete files that no message refers to any more."""
+    a, b = s.attachment, s.blob
+    gone = 0
+    for sha in shas:
+        if tx.execute(select(a.c.id).where(a.c.sha256 == sha).limit(1)).first() is None:
+            gone += tx.execute(delete(b).where(b.c.sha256 == sha)).rowcount
+    return gone
 
 
 def _channels_of(tx: Connection, sha: str) -> list[str]:

@@ -45,7 +45,7 @@ def forget_posts(tx: Connection, before: datetime) -> int:
         select(outbox.c.id)
         .where(
             outbox.c.state.in_(["sent", "withdrawn"]),
-            outbox.c.purpose.in_(["post", "card", "mark", "command"]),
+            outbox.c.purpose.in_(["post", "card", "mark", "command", "erase"]),
             outbox.c.settled_at < before,
         )
         .limit(BATCH)

@@ -133,6 +133,25 @@ def _shelf(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
         )
 
 
+def _erase(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("who", help="an address, a phone number, an order, a name, or C12 by number")
+    sub.add_argument("--yes", action="store_true", help="do not ask at the terminal")
+    sub.add_argument("--json", action="store_true")
+
+
+def _takeout(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("who", help="an address, a phone number, an order, a name, or C12 by number")
+    sub.add_argument(
+        "--to", default="", metavar="PATH", help="a directory, or a file ending in .zip; else JSON is printed"
+    )
+    sub.add_argument("--json", action="store_true", help="print the document, without files")
+
+
+def _retention(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("--preview", action="store_true", help="only say what is past its time")
+    sub.add_argument("--json", action="store_true")
+
+
 COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "demo": ("try everything, with no token and no configuration", _demo, _late("demo", "demo")),
     "init": ("write a commented wellheard.toml", _init, _late("setup", "init")),
@@ -160,6 +179,9 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "email": ("how mail is understood", _email, _late("look", "email")),
     "dump": ("all tickets and messages, what is pending and shelved", _dump, _late("look", "dump")),
     "shelf": ("what could not be processed or delivered", _shelf, _late("look", "shelf")),
+    "erase": ("forget a customer for good", _erase, _late("privacy", "erase")),
+    "takeout": ("everything held on a customer", _takeout, _late("privacy", "takeout")),
+    "retention": ("forget what is past the configured time", _retention, _late("privacy", "retention")),
     "train": (
         "build the answers from the articles, and say how good they are",
         _train,

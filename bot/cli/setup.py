@@ -81,12 +81,15 @@ def backup(arguments: argparse.Namespace) -> int:
 def restore(arguments: argparse.Namespace) -> int:
     from crm_store.backup import restore as read
 
+    from bot.cli.privacy import erase_again
+
     config = load(arguments)
     try:
         read(config.store_url, Path(arguments.file))
     except (StoreError, OSError) as error:
         raise CommandFailed(str(error)) from error
     print("restored", file=sys.stderr)
+    erase_again(config)
     return 0
 
 
