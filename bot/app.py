@@ -32,7 +32,7 @@ from bot.office import Office
 from bot.privacy import Eraser, TakeoutPage
 from bot.webhooks import Webhooks
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
-from crm_store import inbox, migrations, outbox, people, upkeep, wakeups
+from crm_store import inbox, migrations, moves, outbox, people, upkeep, wakeups
 from crm_store.db import Store, StoreError
 
 try:
@@ -102,6 +102,7 @@ class Service:
         secret = (self.config.desk.secret or await self.store.write(upkeep.secret)).encode()
         self._journals = journals = self._build(secret)
         self.office = Office(self.config, {n: c.caps for n, c in self.channels.items()}, secret)
+        self.office.learn(await self.store.read(moves.known))
         for journal in journals:
             journal.office = self.office
         self.office.index = await self.store.read(decisions.load_index)

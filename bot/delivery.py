@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from bot import posting, relay
 from bot.i18n import say
 from bot.office import Office, Turn
-from bot.service import card
+from bot.service import card, placing
 from bot.yielding import FEW, Yielding
 from channels import rich
 from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeliverable
@@ -376,7 +376,7 @@ class Delivery:
         if error.moved_to:
 
             def moved(tx: Connection) -> None:
-                conversations.move_room(tx, row.channel, row.room_id, error.moved_to)
+                placing.moved(Turn(tx, self._office, self._clock()), row.channel, row.room_id, error.moved_to)
                 outbox.postpone(tx, row, self._clock(), error=error.reason, maybe_sent=row.maybe_sent)
 
             await self._record(moved)

@@ -32,7 +32,8 @@ class StaffRoom:
 
 @dataclass(slots=True)
 class Office:
-    """Shared by everything that decides. Only `index` changes while the service runs."""
+    """Shared by everything that decides. Only `index` and where rooms are change while the service
+    runs."""
 
     config: Config
     caps: Mapping[str, Capabilities]
@@ -40,6 +41,7 @@ class Office:
     index: ArticleIndex | None = None
     sides: tuple[str, ...] = field(init=False)  # channels with a staff side
     rooms: tuple[StaffRoom, ...] = field(init=False)
+    moved: Mapping[tuple[str, str], str] = field(init=False)  # (channel, old room) → its new id
     access: Access = field(init=False)
     offered: tuple[str, ...] = field(init=False)  # languages that customers are answered in
 
@@ -51,7 +53,19 @@ class Office:
             if settings.staff_channel and self.caps.get(name, Capabilities()).threads
         )
         self.access = Access(self.config.access.roles)
-        self.rooms = tuple(StaffRoom(s, room) for s in self.sides for room in self.settings(s).staff_rooms)
+        self.learn({})
+
+    def learn(self, moved: Mapping[tuple[str, str], str]) -> None:
+        """Where rooms have gone; the configuration may still call them by their old ids."""
+        self.moved = moved
+        rooms = ((s, self.room_now(s, room)) for s in self.sides for room in self.settings(s).staff_rooms)
+        self.rooms = tuple(StaffRoom(*room) for room in dict.fromkeys(rooms))
+
+    def room_now(self, channel: str, room_id: str) -> str:
+        """A room's id after all its moves."""
+        for _ in range(len(self.moved)):
+            room_id = self.moved.get((channel, room_id), room_id)
+        return room_id
 
     def settings(self, channel: str) -> ChannelSettings:
         return self.config.channels[channel]

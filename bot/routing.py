@@ -10,7 +10,7 @@ from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import actions, bounce, card, desk, forwards, opening, unfurl
+from bot.service import actions, bounce, card, desk, forwards, opening, placing, unfurl
 from channels import rich
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Reply, Text
@@ -30,13 +30,15 @@ def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
         inbox.count_unknown(turn.tx, inbound.address.channel, inbound.action or inbound.text or "unknown")
         return
     if inbound.kind is Kind.MOVED:
-        conversations.move_room(turn.tx, inbound.address.channel, inbound.address.room_id, inbound.text)
+        placing.moved(turn, inbound.address.channel, inbound.address.room_id, inbound.text)
         return
     channel, room = inbound.address.channel, inbound.address.room_id
     who = recognise(turn.tx, turn.office.space(channel), inbound.author)
     if who is not None and _answers_form(turn, inbound, who):
         return
-    if turn.office.is_staff_room(channel, room):
+    if turn.office.is_staff_room(channel, room) or (
+        not inbound.private and placing.learn(turn, channel, room)
+    ):
         _staff_room(turn, inbound, who)
     elif commands.is_one(inbound) and who is not None:
         commands.run(turn, inbound, who)
@@ -139,7 +141,8 @@ def _is_to_us(turn: Turn, inbound: Inbound) -> bool:
     address = inbound.address
     if inbound.private or inbound.addressed:
         return True
-    if address.room_id in turn.office.settings(address.channel).customer_channels:
+    listed = turn.office.settings(address.channel).customer_channels
+    if any(turn.office.room_now(address.channel, room) == address.room_id for room in listed):
         return True
     where = (address.channel, address.room_id, address.thread_id)
     return bool(address.thread_id) and conversations.at_address(turn.tx, *where) is not None

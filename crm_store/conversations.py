@@ -341,20 +341,6 @@ def set_conversation(tx: Connection, conversation_id: int, **values: Any) -> Non
     update_by_id(conversation, tuple(values)).run(tx, row=conversation_id, **changes)
 
 
-def move_room(tx: Connection, channel: str, old: str, new: str) -> None:
-    """A room got a new id (Telegram: a group became a supergroup): everything there follows."""
-    for table in (conversation, schema.thread):
-        tx.execute(
-            update(table).where(table.c.channel == channel, table.c.room_id == old).values(room_id=new)
-        )
-    tx.execute(
-        update(schema.outbox)
-        .where(schema.outbox.c.channel == channel, schema.outbox.c.room_id == old)
-        .where(schema.outbox.c.state.in_(["pending", "sending"]))
-        .values(room_id=new)
-    )
-
-
 def add_participants(
     tx: Connection, now: datetime, conversation_id: int, people: Sequence[tuple[str, str]]
 ) -> list[str]:

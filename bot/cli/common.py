@@ -17,7 +17,7 @@ from bot.cli import CommandFailed
 from bot.config import Config
 from bot.office import Office
 from channels.base import ConfigError
-from crm_store import migrations, upkeep
+from crm_store import migrations, moves, upkeep
 from crm_store.db import Store, StoreError
 
 T = TypeVar("T")
@@ -65,7 +65,9 @@ async def office_for(config: Config, store: Store) -> Office:
         channel = importlib.import_module(f"channels.{settings.kind}").build(setup)
         caps[name] = channel.caps
         await channel.close()
-    return Office(config, caps, secret)
+    office = Office(config, caps, secret)
+    office.learn(await store.read(moves.known))
+    return office
 
 
 def print_json(value: Any) -> None:

@@ -165,6 +165,8 @@ class TelegramChannel(Quiet):
             member = await self._api.call(GetChatMember(chat_id=room, user_id=int(str(me.get("id") or 0))))
         except Refused as refused:
             fix = "Add the bot to the group; staff_channel is its id (-100…)."
+            if refused.migrate_to:
+                fix = f'The group has a new id: write staff_channel = "{refused.migrate_to}" into the configuration.'
             return [Check(what, "fail", refused.description, fix)]
         if not (isinstance(chat, dict) and chat.get("is_forum")):
             return [Check(what, "fail", "topics are off", "Turn on Topics in the group's settings.")]

@@ -14,7 +14,7 @@ from bot import routing
 from bot.office import Turn
 from channels.base import Capabilities, RetryLater, Undeliverable
 from channels.conversation import Address, Author, Inbound, Kind, Outbound
-from crm_store import conversations, people, schema
+from crm_store import conversations, moves, people, schema, tickets
 from tests.bot.line_kit import Clock, Line, running
 from tests.stores import open_postgres, open_sqlite
 
@@ -127,6 +127,60 @@ async def test_being_removed_from_a_room_marks_nobody_and_is_told_on_each_ticket
         assert sum(words in t for t in line.desk.texts("staff")) == 2
         gone = select(schema.identity.c.id).where(schema.identity.c.gone_at.is_not(None))
         assert await line.store.read(lambda tx, gone=gone: tx.execute(gone).all()) == []
+
+
+async def test_a_staff_room_with_a_new_id_keeps_its_tickets_and_gets_the_next_ones(line: Line) -> None:
+    thread = await ticket(line, "shop")
+    moved = Inbound(Address("desk", "staff"), "moved", Author("", ""), "hall", line.clock(), Kind.MOVED)
+    for _ in range(2):  # told in the old room and in the new one
+        await take(line, moved)
+    await line.says("desk", "agent", "we found it", room="hall", thread=thread)
+    await line.rest()
+    await line.later(6)
+    assert line.shop.texts("ann")[-1] == "we found it"
+    await line.says("shop", "ben", "and mine, I complain")
+    await line.rest()
+    cards = [m.address.room_id for m in line.desk.sent if m.opens_thread]
+    assert cards == ["staff", "hall"]
+    table = schema.thread
+    places = await line.store.read(lambda tx: tx.execute(select(table.c.ticket_id, table.c.room_id)).all())
+    assert sorted(places) == [(1, "hall"), (2, "hall")]
+
+
+async def test_another_process_learns_of_a_move_from_what_is_said_there(line: Line) -> None:
+    thread = await ticket(line, "shop")
+    await line.store.write(moves.move, "desk", "staff", "hall")  # none of our doing
+    await line.says("desk", "agent", "we found it", room="hall", thread=thread)
+    await line.rest()
+    await line.later(6)
+    assert line.shop.texts("ann")[-1] == "we found it"
+    assert line.office.is_staff_room("desk", "hall")
+
+
+async def test_a_move_that_a_send_tells_of_is_followed_in_order_and_a_ticket_has_one_place(
+    line: Line,
+) -> None:
+    thread = await ticket(line, "shop")
+
+    async def moved(message: Outbound) -> None:
+        if message.address.room_id == "staff":
+            raise Undeliverable("upgraded", moved_to="hall")
+
+    line.desk.on_send = moved
+    for text in ("one", "two", "three"):
+        await line.says("shop", "ann", text)
+    await line.rest()
+    said = [t.split(":")[-1].strip() for t in line.desk.texts("hall")]
+    assert [t for t in said if t in ("one", "two", "three")] == ["one", "two", "three"]
+    table = schema.thread
+    places = await line.store.read(lambda tx: tx.execute(select(table.c.room_id, table.c.thread_id)).all())
+    assert places == [("hall", thread)]
+    await line.store.write(lambda tx: tickets.add_thread(tx, 1, "desk", "staff"))  # by who did not know yet
+    await line.store.write(moves.move, "desk", "staff", "hall")
+    places = await line.store.read(lambda tx: tx.execute(select(table.c.room_id, table.c.thread_id)).all())
+    assert places == [("hall", thread)]
+    await line.store.write(moves.move, "desk", "hall", "staff")  # and back
+    assert await line.store.read(moves.known) == {("desk", "hall"): "staff"}
 
 
 def _end(tx: Connection) -> None:
