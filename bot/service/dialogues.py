@@ -36,6 +36,12 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["profile", number, ("edit" | "set") as what] if number.isdigit():
             access.require(turn, member, f"profile {what}")
             _customer(turn, inbound, member, int(number[:18]), what)
+        case ["profile", number, ("note" | "noted") as what] if number.isdigit():
+            access.require(turn, member, "note")
+            _contact_note(turn, inbound, member, int(number[:9]), what)
+        case ["profile", number, ("merge" | "merged") as what] if number.isdigit():
+            access.require(turn, member, "merge")
+            _merge(turn, inbound, member, int(number[:9]), what)
         case ["deal", number, ("lose" | "lost") as what] if number.isdigit():
             access.require(turn, member, "deal")
             _deal(turn, inbound, member, int(number[:9]), what)
@@ -147,6 +153,33 @@ def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, wha
     lang = turn.language_of(member)
     text = say("form.customer_saved", lang, name=changed.get("name", row.name) or say("card.unnamed", lang))
     posting.answer(turn, inbound.address, Reply.of(text), private_to=inbound.author.user_id)
+
+
+def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
+    from bot import commands
+
+    access.seen_contact(turn, member, contact_id)
+    if what == "note":
+        forms.open_form(turn, inbound, member, forms.contact_note(turn, contact_id, turn.language_of(member)))
+    elif text := inbound.values.get("text", "").strip():
+        commands.run(turn, inbound, member, text=f"/note C{contact_id} {text}")
+
+
+def _merge(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
+    """With whom is asked first; the command shows what would become of it and asks again."""
+    from bot import commands
+    from bot.commands import customer
+
+    access.seen_contact(turn, member, contact_id)
+    lang = turn.language_of(member)
+    if what == "merge":
+        forms.open_form(turn, inbound, member, forms.merge(turn, contact_id, lang))
+        return
+    other = " ".join(inbound.values.get("text", "").split())[:200]
+    found = customer.look_for(turn, member, other, limit=2) if other else []
+    if len(found) != 1:
+        raise UserError("whom.several" if found else "profile.nobody", text=other)
+    commands.run(turn, inbound, member, text=f"/merge {contact_id} {found[0]}")
 
 
 def _deal(turn: Turn, inbound: Inbound, member: Member, number: int, what: str) -> None:

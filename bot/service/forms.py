@@ -143,6 +143,26 @@ def customer(contact: Any, lang: str) -> Form:
     )
 
 
+def contact_note(turn: Turn, contact_id: int, lang: str) -> Form:
+    return Form(
+        title=say("card.note", lang),
+        action=f"profile:{contact_id}:noted",
+        submit=say("form.save", lang),
+        intro=card.called(turn, contact_id) or f"C{contact_id}",
+        inputs=(Input("text", say("form.note", lang), multiline=True),),
+    )
+
+
+def merge(turn: Turn, contact_id: int, lang: str) -> Form:
+    return Form(
+        title=say("profile.merge", lang),
+        action=f"profile:{contact_id}:merged",
+        submit=say("profile.merge", lang),
+        intro=card.called(turn, contact_id) or f"C{contact_id}",
+        inputs=(Input("text", say("profile.merge_with", lang)),),
+    )
+
+
 def lost(number: int, lang: str) -> Form:
     return Form(
         title=f"D{number}",
