@@ -20,7 +20,7 @@ from channels.base import ConfigError
 from crm_store import conversations, files, inbox, outbox, tickets
 from crm_store.db import Store
 
-STUCK_AFTER_S = 120.0  # a raw message older than this that is still pending: the backlog does not move
+STUCK_AFTER_S = 120.0  # a raw message that could be taken for longer than this: the backlog does not move
 
 
 class Pages:
@@ -59,7 +59,8 @@ class Pages:
         """200 once every configured channel is up and the backlog is moving."""
         channels = {name: door.problem or "up" for name, door in self._doors.items()}
         backlog = await self._store.read(_backlog)
-        age = (self._clock() - backlog["oldest"]).total_seconds() if backlog["oldest"] else 0.0
+        since = backlog["due_since"]
+        age = max(0.0, (self._clock() - since).total_seconds()) if since else 0.0
         moving = age < STUCK_AFTER_S
         good = moving and all(state == "up" for state in channels.values())
         body = {
@@ -177,7 +178,7 @@ async def serve(app: web.Application, host: str, port: int) -> tuple[web.AppRunn
 
 def _backlog(tx: Connection) -> dict[str, Any]:
     return {
-        "oldest": inbox.oldest_pending(tx),
+        "due_since": inbox.due_since(tx),
         "pending": inbox.counts(tx)["pending"],
         **outbox.counts(tx, ("dead",)),
     }

@@ -43,6 +43,12 @@ class StoreJournal:
         office = self.office
         if office is None:
             return False
+        if room == user_id:  # one's own: what somebody was answered while they were staff stays among staff
+
+            def ended(tx: Connection) -> bool:
+                return people.was_somebody(tx, office.space(self._channel), user_id)
+
+            return not await self._store.read(ended)
         if not office.is_staff_room(self._channel, room):
             return True
 

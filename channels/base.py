@@ -170,7 +170,8 @@ class Journal(Protocol):
         """Entries numbered above `after`, in order."""
 
     async def may_read(self, room: str, user_id: str) -> bool:
-        """Whether this person may see the room: staff rooms are for enrolled staff only."""
+        """Whether this person may see the room: staff rooms are for enrolled staff only, and one's own is not for
+        somebody who was staff."""
 
     async def changed(self, rooms: Sequence[str], timeout_s: float) -> None:
         """Return when one of the rooms may have new entries, or after the time."""

@@ -303,8 +303,18 @@ def counts(tx: Connection) -> dict[str, int]:
     return {"pending": 0, "shelved": 0} | dict(rows.all())
 
 
-def oldest_pending(tx: Connection) -> datetime | None:
-    return tx.execute(select(func.min(inbox.c.received_at)).where(inbox.c.state == "pending")).scalar()
+def due_since(tx: Connection) -> datetime | None:
+    """Since when the longest waiting message could have been taken. One that is to be tried again later, and what
+    waits behind it in its lane, could not."""
+    earlier = inbox.alias("earlier")
+    waits = select(earlier.c.id).where(
+        earlier.c.state == PENDING,
+        earlier.c.channel == inbox.c.channel,
+        earlier.c.lane == inbox.c.lane,
+        earlier.c.id < inbox.c.id,
+    )
+    query = select(inbox.c.due_at).where(inbox.c.state == PENDING, ~waits.exists())
+    return tx.execute(query.order_by(inbox.c.due_at).limit(1)).scalar()
 
 
 def count_unknown(tx: Connection, channel: str, kind: str) -> None:

@@ -281,7 +281,9 @@ class Pages:
         return person.staff and await self.journal.may_read(self.settings.staff_channel, person.user)
 
     async def _news(self, person: Person, cursors: dict[str, int], access: bool) -> AsyncIterator[Frame]:
-        rooms = {"self": person.user} | ({"staff": self.settings.staff_channel} if access else {})
+        rooms = {"staff": self.settings.staff_channel} if access else {}
+        if not person.staff or access or await self.journal.may_read(person.user, person.user):
+            rooms = {"self": person.user} | rooms
         now = self.setup.clock().timestamp()
         for label, room in rooms.items():
             while True:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from sqlalchemy import Connection, event, select
 from bot import posting, relay
 from bot.access import Member
 from bot.delivery import GIVE_UP_AFTER
+from bot.http import Pages
 from bot.intake import RETRY_S
 from bot.office import Turn
 from channels.base import RetryLater, Undeliverable
@@ -95,6 +97,32 @@ async def test_a_message_that_makes_deciding_fail_undoes_no_neighbour(line: Line
     said = [t for k, t in await line.messages() if k == "in"]
     assert sorted(said) == ["elsewhere", "four", "one", "two"]
     assert (await line.dump())["inbox"] == {"pending": 0, "shelved": 1}
+
+
+async def test_one_that_fails_again_and_again_does_not_make_the_service_unready(line: Line) -> None:
+    pages = Pages(line.store, line.office, {}, line.clock, lambda: None)
+
+    async def ready() -> bool:
+        return (await pages.ready(make_mocked_request("GET", "/ready"))).status == 200
+
+    with poison("poison"):
+        await line.says("shop", "ann", "poison")
+        await line.says("shop", "ann", "behind it")
+        await line.rest()
+        await line.die()
+        (row, behind) = await line.inbox("pending")
+        assert row.attempts == 1
+        table = schema.inbox
+        hour = line.clock() + timedelta(hours=1)
+        await line.store.write(
+            lambda tx: tx.execute(table.update().where(table.c.id == row.id).values(due_at=hour))
+        )
+        line.clock.pass_(1800)
+        assert behind.due_at < line.clock() - timedelta(minutes=10)
+        assert await ready()
+        await line.says("shop", "ben", "nobody takes it")
+        line.clock.pass_(130)
+        assert not await ready()
 
 
 async def test_a_send_that_fails_for_now_is_sent_later_and_once(line: Line) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import Connection
 
 from bot.service import rating
-from crm_store import inbox
+from crm_store import inbox, people
 from tests.e2e.test_story import wait
 from tests.fakes.mail import send_mail
 from tests.fakes.smtp_client import Dialogue
-from tests.fakes.web import Refused, StaffBrowser, Visitor
+from tests.fakes.web import Refused, StaffBrowser, Visitor, plain
 from tests.world import ADDRESS, World, running
 
 PERSON = "I want to talk to a person, please"
@@ -415,3 +416,26 @@ async def test_the_rating_page_rates_when_asked_to_and_only_then(tmp_path: Path)
             assert len((await world.dump())["tickets"]) == 1
         finally:
             await tom.close()
+
+
+async def test_the_page_of_somebody_whose_access_ended_shows_nothing_they_were_answered(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, articles=False) as world, StaffBrowser(world.url) as tom:
+        await tom.sign_in(await world.code("Tom"))
+        await tom.send("say", text="/whoami", room="self")
+        await tom.until(lambda: "Tom" in "".join(plain(e) for e in tom.rooms["self"].entries[1:]))
+        page = f"{world.url}/staff/poll?now=1"
+
+        async def shown() -> list[str]:
+            assert tom._http
+            async with tom._http.get(page) as response:
+                return [frame["t"] for frame in await response.json()]
+
+        assert "entries" in await shown()
+
+        def end(tx: Connection) -> None:
+            people.disable(tx, world.service.clock(), people.by_name(tx, "Tom").id)
+
+        await world.store.write(end)
+        assert await shown() == ["welcome", "access", "seen"]
