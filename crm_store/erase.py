@@ -76,9 +76,13 @@ class _Work:
         return entry.where(self.person)
 
 
-def ask(tx: Connection, now: datetime, contact_id: int, actor: str) -> int:
-    """Note that somebody is to be erased; a running service does it at once. Return the erasure's id."""
-    if was_erased(tx, contact_id):
+def ask(
+    tx: Connection, now: datetime, contact_id: int, actor: str, tell: Mapping[str, str] | None = None
+) -> int:
+    """Note that somebody is to be erased; a running service does it at once. Return the erasure's id. `tell`
+    says where it was asked for, for whoever carries it out. Raise Unknown."""
+    known = tx.execute(select(s.contact.c.id).where(s.contact.c.id == contact_id)).first()
+    if known is None or was_erased(tx, contact_id):
         raise Unknown(contact_id)
     row = tx.execute(
         s.erasure.insert().values(
@@ -87,7 +91,7 @@ def ask(tx: Connection, now: datetime, contact_id: int, actor: str) -> int:
             actor=actor,
             state="asked",
             asked_at=now,
-            counts={},
+            counts={"tell": dict(tell)} if tell else {},
         )
     )
     audit.record(tx, now, actor, "erase", f"contact:{contact_id}", "asked")

@@ -18,9 +18,10 @@ from bot.cli import CommandFailed
 from bot.cli.common import load, office_for, print_json, with_store
 from bot.config import Config
 from bot.privacy import list_path, outside
-from crm_store import contacts, takeout as takeouts
+from crm_store import contacts
 from crm_store import erase as erasing
 from crm_store import retention as rules
+from crm_store import takeout as takeouts
 from crm_store.db import Store
 from crm_store.privacy import listed
 from crm_store.search import find_contacts

@@ -79,9 +79,8 @@ def backup(arguments: argparse.Namespace) -> int:
 
 
 def restore(arguments: argparse.Namespace) -> int:
-    from crm_store.backup import restore as read
-
     from bot.cli.privacy import erase_again
+    from crm_store.backup import restore as read
 
     config = load(arguments)
     try:

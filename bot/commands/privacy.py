@@ -7,7 +7,7 @@ from typing import Any
 from bot import confirm
 from bot.access import AGENTS, MANAGERS
 from bot.commands import Ask, command
-from bot.commands._whom import is_named, whom
+from bot.commands._whom import whom
 from bot.i18n import UserError
 from bot.privacy import takeout_link
 from bot.service import card
@@ -16,8 +16,6 @@ from crm_store import consent as consents
 from crm_store import erase as erasing
 
 SHOWN = ("message", "attachment", "ticket", "customer_order", "customer_event", "contact_note", "deal")
-GRANT = ("grant", "granted", "yes", "同意")
-WITHDRAW = ("withdraw", "withdrawn", "revoke", "no", "撤回")
 
 
 @command("erase", roles=MANAGERS, confirms=True)
@@ -68,20 +66,14 @@ def takeout(ask: Ask) -> Reply:
 
 @command("consent", roles=AGENTS)
 def consent(ask: Ask) -> Reply:
-    words = ask.args.split()
-    verbs = [i for i, word in enumerate(words) if word.lower() in (*GRANT, *WITHDRAW)]
-    at = next((i for i in verbs if i > 0 or not is_named(ask.args)), None)
-    if at is None:
-        contact_id, rest = whom(ask, ask.args)
-        if rest:
-            raise UserError("staff.usage", usage=ask.say("usage.consent"))
-        return _shown(ask, contact_id)
     contact_id, rest = whom(ask, ask.args)
+    if not rest:
+        return _shown(ask, contact_id)
     verb, _, rest = rest.partition(" ")
     purpose, _, source = rest.strip().partition(" ")
-    if verb.lower() not in (*GRANT, *WITHDRAW) or not purpose or not source.strip():
+    state = _state(ask, verb)
+    if not state or not purpose or not source.strip():
         raise UserError("staff.usage", usage=ask.say("usage.consent"))
-    state = consents.GRANTED if verb.lower() in GRANT else consents.WITHDRAWN
     try:
         consents.add(
             ask.turn.tx,
@@ -95,6 +87,13 @@ def consent(ask: Ask) -> Reply:
     except ValueError as error:
         raise UserError("consent.purpose", purpose=purpose) from error
     return _shown(ask, contact_id)
+
+
+def _state(ask: Ask, verb: str) -> str:
+    for state in (consents.GRANTED, consents.WITHDRAWN):
+        if verb.lower() in ask.say(f"consent.say_{state}").split():
+            return state
+    return ""
 
 
 def _shown(ask: Ask, contact_id: int) -> Reply:
