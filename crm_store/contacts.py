@@ -15,9 +15,7 @@ from crm_store.statement import Statement
 
 contact = schema.contact
 identity = schema.identity
-LIVE = contact.c.merged_into_id.is_(
-    None
-)  # the condition of whoever lists contacts: not those that were merged
+LIVE = contact.c.merged_into_id.is_(None)  # the condition of whoever lists contacts: nobody who was merged
 
 _insert = Statement(contact.insert())
 _get = Statement(select(contact).where(contact.c.id == bindparam("row")))
@@ -177,8 +175,11 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     if not (_only_from_a_file(tx, known.contact_id) and _is_nobody_yet(tx, contact_id)):
         audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
         return contact_id
+    try:
+        merges.merge(tx, now, known.contact_id, contact_id, actor="system", how=f"{space} {how}")
+    except merges.Refused:  # one of the two is being erased
+        return contact_id
     verify(tx, now, known.id, how)
-    merges.merge(tx, now, known.contact_id, contact_id, actor="system", how=f"{space} {how}")
     audit.record(tx, now, "system", "link", f"contact:{contact_id}", **detail)
     return known.contact_id
 

@@ -117,6 +117,12 @@ def of(tx: Connection, contact_id: int) -> list[Any]:
     return list(tx.execute(query.order_by(merge_table.c.id.desc())))
 
 
+def recent(tx: Connection, *, limit: int = 10) -> list[Any]:
+    """The merges that can be undone, newest first."""
+    query = select(merge_table).where(merge_table.c.undone_at.is_(None))
+    return list(tx.execute(query.order_by(merge_table.c.id.desc()).limit(limit)))
+
+
 # --- merging ------------------------------------------------------------------------------------------------
 
 
