@@ -277,18 +277,19 @@ def answer(
 
 def attached(turn: Turn, message_id: int) -> list[File]:
     """A message's files as blocks: by content where we have it, else by the platform's reference."""
-    return [
-        File(
-            filename=a.filename,
-            content_type=a.content_type,
-            blob=a.sha256 or "",
-            ref="" if a.sha256 else a.ref,
-            source=a.channel,
-            kind=a.kind,
-            attachment_id=a.id,
-        )
-        for a in files.of_message(turn.tx, message_id)
-    ]
+    return [_block(row) for row in files.of_message(turn.tx, message_id)]
+
+
+def _block(row: Any) -> File:
+    return File(
+        filename=row.filename,
+        content_type=row.content_type,
+        blob=row.sha256 or "",
+        ref="" if row.sha256 else row.ref,
+        source=row.channel,
+        kind=row.kind,
+        attachment_id=row.id,
+    )
 
 
 def shown(turn: Turn, message_id: int) -> list[Block]:
@@ -296,10 +297,9 @@ def shown(turn: Turn, message_id: int) -> list[Block]:
     ones where a link can lead to them; what only the platform has is fetched when it is posted, and if that is
     refused it is said why: to name it as kept would be untrue."""
     desk, url = turn.office.config.desk, turn.office.config.http.public_url.rstrip("/")
-    sizes = {a.id: a.size or 0 for a in files.of_message(turn.tx, message_id)}
     blocks: list[Block] = []
-    for file in attached(turn, message_id):
-        size = sizes[file.attachment_id]
+    for row in files.of_message(turn.tx, message_id):
+        file, size = _block(row), row.size or 0
         few = sum(isinstance(b, File) for b in blocks) < desk.show_files
         small = size <= desk.show_file_mb * 1_000_000 or not url
         if not file.blob or (few and small):

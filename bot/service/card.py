@@ -28,10 +28,12 @@ KNOWN_WARNINGS = {
 }
 
 
-def recipients(turn: Turn, conversation: Any, frozen: Sequence[str] | None = None) -> str:
+def recipients(
+    turn: Turn, conversation: Any, frozen: Sequence[str] | None = None, name: str | None = None
+) -> str:
     """Who will receive a reply, in words: shown before anything is sent. `frozen`: who was to receive one that
-    was written, whoever has joined since."""
-    name = called(turn, conversation.contact_id)
+    was written, whoever has joined since. `name`: the customer's, where it is known already."""
+    name = called(turn, conversation.contact_id) if name is None else name
     caps = turn.office.can(conversation.channel)
     if caps.subject_threads:
         people_now = [p.user_id for p in conversations.participants(turn.tx, conversation.id)]
@@ -57,10 +59,11 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
     lang = turn.office.staff_language
     conversation = conversations.get(turn.tx, ticket.conversation_id)
     assignee = people.get(turn.tx, ticket.assignee_id) if ticket.assignee_id else None
+    name = called(turn, ticket.contact_id)
     if not first_words:
         first_words = _first_words(turn, ticket)
     pairs = [
-        (say("card.customer", lang), called(turn, ticket.contact_id) or say("card.unnamed", lang)),
+        (say("card.customer", lang), name or say("card.unnamed", lang)),
         (say("card.channel", lang), ticket.channel),
         (say("card.status", lang), say(f"status.{ticket.status}", lang)),
         (say("card.assignee", lang), assignee.name if assignee else say("card.nobody", lang)),
@@ -83,7 +86,10 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         Text(first_words, quote=True),
         Buttons(_buttons(ticket, lang)),
     ]
-    return Reply(tuple(blocks)) if conversation is None else Reply((*blocks, _mode(turn, conversation, lang)))
+    if conversation is None:
+        return Reply(tuple(blocks))
+    own = name if conversation.contact_id == ticket.contact_id else None
+    return Reply((*blocks, _mode(turn, conversation, lang, own)))
 
 
 def local(turn: Turn, at: datetime) -> str:
@@ -105,12 +111,11 @@ def mode_of(turn: Turn, room: StaffRoom) -> tuple[str, float]:
     return settings.reply_mode, settings.hold_s
 
 
-def _mode(turn: Turn, conversation: Any, lang: str) -> Text:
+def _mode(turn: Turn, conversation: Any, lang: str, name: str | None) -> Text:
     rooms = turn.office.rooms
     mode, hold = mode_of(turn, rooms[0]) if rooms else ("direct", 0.0)
-    return Text(
-        say(f"card.{mode}", lang, recipients=recipients(turn, conversation), hold=f"{hold:g}"), small=True
-    )
+    who = recipients(turn, conversation, name=name)
+    return Text(say(f"card.{mode}", lang, recipients=who, hold=f"{hold:g}"), small=True)
 
 
 def _buttons(ticket: Any, lang: str) -> tuple[Button, ...]:

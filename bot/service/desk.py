@@ -110,7 +110,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
     _begin(turn, conversation)
     own = conversations.get_message(turn.tx, case.message_id)
     own_text = own.text if own.kind == "in" else ""
-    attached = posting.shown(turn, case.message_id)
+    attached = _files(case)
     if not own_text and not attached:
         own_text = say("thread.empty", turn.office.staff_language)
     first = card.shorten(own_text or ticket.subject, card.FIRST_WORDS)
@@ -517,7 +517,7 @@ def _post_customer(case: Case, ticket: Any) -> None:
     turn, inbound = case.turn, case.inbound
     lang = turn.office.staff_language
     name = inbound.author.name or inbound.author.handle or inbound.author.user_id
-    attached = posting.shown(turn, case.message_id)
+    attached = _files(case)
     text = said(turn, inbound) or ("" if attached else say("thread.empty", lang))
     parts: list[Block] = [
         Text(say("thread.customer", lang, name=name), small=True),
@@ -526,6 +526,10 @@ def _post_customer(case: Case, ticket: Any) -> None:
         *attached,
     ]
     posting.to_threads(turn, ticket, Reply(tuple(parts)))
+
+
+def _files(case: Case) -> list[Block]:
+    return posting.shown(case.turn, case.message_id) if case.inbound.attachments else []
 
 
 def said(turn: Turn, inbound: Inbound) -> str:
