@@ -177,11 +177,9 @@ def _recall(tx: Connection, rows: list[Parsed], seen: Seen, report: Report) -> N
     """What a run remembers of rows that it wrote before it was cut off."""
     owners = bulk.owners(tx, {key for person in _people(rows) for key in person.keys})
     numbers = [row.number for row in rows if isinstance(row, OrderRow)]
-    orders = dict(
-        tx.execute(select(schema.order.c.number, schema.order.c.id).where(schema.order.c.number.in_(numbers)))
-        .tuples()
-        .all()
-    )
+    order = schema.order
+    query = select(order.c.number, order.c.id).where(order.c.number.in_(numbers))
+    orders: dict[str, int] = dict(tx.execute(query).all()) if numbers else {}
     touched: dict[int, int] = {}
     for row in rows:
         if isinstance(row, Rejected):

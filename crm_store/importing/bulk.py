@@ -106,7 +106,9 @@ def by_ids(tx: Connection, table: Table, ids: Iterable[int], column: str = "id")
     listed = ", ".join(str(int(number)) for number in sorted(ids))
     if not listed:
         return []
-    statement = text(f"SELECT * FROM {table.name} WHERE {column} IN ({listed}) ORDER BY 1, 2")
+    named = ", ".join(one.name for one in table.columns)  # in our order, which need not be the database's
+    keys = ", ".join(one.name for one in table.primary_key)
+    statement = text(f"SELECT {named} FROM {table.name} WHERE {column} IN ({listed}) ORDER BY {keys}")
     return list(tx.execute(statement.columns(*table.columns)).all())
 
 
