@@ -30,6 +30,7 @@ EVENTS = (
     "customer.created",
     "customer.changed",
     "order.changed",
+    "deal.changed",
 )
 OPEN = ("pending", "sending")
 BATCH = 500
@@ -74,6 +75,8 @@ _TICKET_QUIET = (
     "rating_comment",
     "rating_asked_at",
     "rated_at",
+    "waiting_since",
+    "clock_at",
 )
 _SOURCES = (
     _Source(
@@ -154,6 +157,8 @@ _SOURCES = (
     _Source("customer.changed", schema.identity, "DELETE", "OLD.contact_id", "'customer:' || OLD.contact_id"),
     _Source("order.changed", schema.order, "INSERT", "NEW.id", "'order:' || NEW.id"),
     _Source("order.changed", schema.order, "UPDATE", "NEW.id", "'order:' || NEW.id"),
+    _Source("deal.changed", schema.deal, "INSERT", "NEW.id", "'deal:' || NEW.id"),
+    _Source("deal.changed", schema.deal, "UPDATE", "NEW.id", "'deal:' || NEW.id"),
 )
 
 

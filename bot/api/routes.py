@@ -33,10 +33,13 @@ SCOPES = (
     "events:write",
     "articles:read",
     "articles:write",
+    "deals:read",
+    "deals:write",
 )
 PATH_TYPES: dict[str, Any] = {  # what stands in a path, by the name it has there
     "id": Id,
     "ticket": Id,
+    "deal": Id,
     "order": OrderNumber,
     "key": ArticleKey,
     "language": Language,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from bot.api import schemas
 from crm_store import api, contacts, conversations
+from crm_store import deals as dealing
 
 
 def customers(tx: Connection, rows: Sequence[Any]) -> list[schemas.Customer]:
@@ -128,6 +129,29 @@ def orders(tx: Connection, rows: Sequence[Any]) -> list[schemas.Order]:
     ]
 
 
+def deals(tx: Connection, rows: Sequence[Any]) -> list[schemas.Deal]:
+    return [
+        schemas.Deal(
+            number=row.number,
+            customer_id=row.contact_id,
+            title=row.title,
+            stage=row.stage,
+            amount=schemas.MoneyOut(amount_minor=row.amount_minor, currency=row.currency),
+            owner=row.owner,
+            expected_on=row.expected_on,
+            lost_reason=row.lost_reason,
+            products=[
+                schemas.OrderLineOut(sku=p.sku, name=p.name, quantity=p.quantity, amount_minor=p.amount_minor)
+                for p in dealing.products(tx, row.id)
+            ],
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            closed_at=row.closed_at,
+        )
+        for row in rows
+    ]
+
+
 def event(row: Any) -> schemas.Event:
     return schemas.Event(
         id=row.id,
@@ -169,6 +193,9 @@ def of_event(tx: Connection, kind: str, object_id: int) -> BaseModel | None:
         case "order":
             row = api.order_by_id(tx, object_id)
             found = orders(tx, [row] if row is not None else [])
+        case "deal":
+            row = dealing.get(tx, object_id)
+            found = deals(tx, [row] if row is not None else [])
         case _:
             return None
     return next(iter(found), None)
