@@ -28,6 +28,7 @@ from crm_store.importing.runs import Busy
 from crm_store.importing.trade import Orders, take_article
 from crm_store.importing.values import Defaults
 from crm_store.importing.write import Contacts
+from crm_store.privacy import tombstones
 
 __all__ = [
     "Busy",
@@ -130,6 +131,7 @@ def _write(
     record: tuple[int, int, Report] | None = None,
 ) -> Batch:
     batch = Batch()
+    rows = _without_erased(tx, rows)
     people = Contacts(tx, batch, seen, now, source)
     orders = Orders(tx, batch, seen, now, people)
     people.fetch(_people(rows))
@@ -163,6 +165,24 @@ def _write(
         run_id, position, counted = record
         runs.note(tx, run_id, position, len(rows), batch, counted)
     return batch
+
+
+def _without_erased(tx: Connection, rows: list[Parsed]) -> list[Parsed]:
+    """The rows, but those about somebody who was erased and has not come back by themselves: refused."""
+    gone = tombstones.identities_erased(tx, {key for person in _people(rows) for key in person.keys})
+    gone -= bulk.owners(tx, gone).keys()
+    orders = tombstones.erased_of(tx, "order", [(row.number,) for row in rows if isinstance(row, OrderRow)])
+    if not gone and not orders:
+        return rows
+
+    def allowed(row: Parsed) -> Parsed:
+        person = row.customer if isinstance(row, OrderRow) else row
+        known = isinstance(person, CustomerRow) and not gone.isdisjoint(person.keys)
+        if known or (isinstance(row, OrderRow) and (row.number,) in orders):
+            return Rejected(row.line, "erased")
+        return row
+
+    return [allowed(row) for row in rows]
 
 
 def _people(rows: list[Parsed]) -> list[CustomerRow]:
