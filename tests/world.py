@@ -159,7 +159,9 @@ async def running(
             tg.add_group(FORUM, "Staff", forum=True)
         url = store_url or sqlite_url(directory)
         text = settings(url, telegram=tg, slack=sl, smarthost=smarthost, web=web, **how)
-        config = parse(text, path=directory / "wellheard.toml", environ={})
+        file = directory / "wellheard.toml"  # for who runs a command line beside the service
+        await asyncio.to_thread(file.write_text, text, "utf-8")
+        config = parse(text, path=file, environ={})
         await seed(url, articles=articles)
         service = Service(config)
         await service.start()
