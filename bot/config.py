@@ -112,6 +112,19 @@ class DeskSettings(_Table):
         return value
 
 
+class SlaSettings(_Table):
+    """Business minutes within which a customer who waits is to be answered, by the ticket's priority; 0: no clock."""
+
+    urgent_min: int = Field(default=60, ge=0)
+    high_min: int = Field(default=240, ge=0)
+    normal_min: int = Field(default=480, ge=0)
+    low_min: int = Field(default=960, ge=0)
+    soon_min: int = Field(default=30, ge=0)  # how long before it is due the card warns
+
+    def minutes(self, priority: str) -> int:
+        return int(getattr(self, f"{priority}_min"))
+
+
 class LineSettings(_Table):
     """How the line retries. Times in seconds."""
 
@@ -212,6 +225,23 @@ class WebhookSettings(_Table):
         return self
 
 
+class EventsSettings(_Table):
+    """A broker that is told what webhooks are told; without a URL there is none."""
+
+    url: str = ""
+    topic: str = Field(default="wellheard.events", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    events: tuple[Literal[*EVENTS], ...] = EVENTS  # type: ignore[valid-type]
+    timeout_s: float = Field(default=10, gt=0, le=60)
+    first_retry_s: float = Field(default=5, gt=0)  # doubles up to three hours, for three days
+
+    @field_validator("url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        if value and not re.match(r"(nats|tls|rediss?|amqps?|kafka)://[^\s]+$", value):
+            raise ValueError("must begin with nats://, redis://, amqp:// or kafka://")
+        return value
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything that is configured. `base` is the file's directory: relative paths start there."""
@@ -219,11 +249,13 @@ class Config:
     store: StoreSettings
     http: HttpSettings
     desk: DeskSettings
+    sla: SlaSettings
     answers: AnswerSettings
     line: LineSettings
     api: ApiSettings
     access: AccessSettings
     deals: DealSettings
+    events: EventsSettings
     privacy: PrivacySettings
     retention: RetentionSettings
     channels: Mapping[str, ChannelSettings]
@@ -244,11 +276,13 @@ _TABLES: dict[str, type[BaseModel]] = {
     "store": StoreSettings,
     "http": HttpSettings,
     "desk": DeskSettings,
+    "sla": SlaSettings,
     "answers": AnswerSettings,
     "line": LineSettings,
     "api": ApiSettings,
     "access": AccessSettings,
     "deals": DealSettings,
+    "events": EventsSettings,
     "privacy": PrivacySettings,
     "retention": RetentionSettings,
 }

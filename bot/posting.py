@@ -176,8 +176,9 @@ def to_thread(turn: Turn, ticket: Any, channel: str, room_id: str, reply: Reply)
 
 def card(turn: Turn, ticket: Any, reply: Reply) -> None:
     """Open the ticket's thread on every staff side, or bring the cards that are there up to date."""
-    from bot.service import placing
+    from bot.service import placing, sla
 
+    sla.set_alarm(turn, ticket)
     for room in placing.rooms_for(turn, ticket):
         thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
         if thread is None:

@@ -10,7 +10,7 @@ from bot import access, posting
 from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, desk, presence
+from bot.service import card, desk, presence, waiting
 from channels import rich
 from channels.conversation import Inbound, Op
 from channels.rich import Reply, Text
@@ -93,6 +93,7 @@ def reply(
         turn.tx,
         ticket.id,
         status="pending" if not was_closed else "open",
+        waiting_since=None,
         **({"closed_at": None, "reopened": ticket.reopened + 1} if was_closed else {}),
         **({"assignee_id": member.id} if ticket.assignee_id is None else {}),
     )
@@ -176,6 +177,7 @@ def edited(turn: Turn, inbound: Inbound, member: Member | None) -> None:
             conversations.edit(turn.tx, turn.now, message.id, text, kind="note")
             posting.mark(turn, message, "withdrawn")
             _tell(turn, ticket, "thread.withdrawn")
+            waiting.again(turn, ticket)
         else:
             _tell(turn, ticket, "thread.too_late_edit", channel=message.channel)
         return
@@ -211,6 +213,7 @@ def take_back(turn: Turn, message: Any) -> str:
     if _withdraw(turn, outbox.of_message(turn.tx, message.id)):
         conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
         posting.mark(turn, message, "withdrawn")
+        waiting.again(turn, tickets.get(turn.tx, message.ticket_id))
         return "thread.withdrawn"
     return DELETING if posting.change_public(turn, message, Op.DELETE, Reply()) else "thread.too_late"
 
@@ -298,6 +301,8 @@ def undelivered(turn: Turn, row: outbox.Leaving, state: str, reason: str, *, gon
         key = "thread.failed" if state == "dead" else "thread.unknown"
         who = card.recipients(turn, conversation, message.recipients)
         _tell(turn, ticket, key, recipients=who, reason=reason)
+        if state == "dead" and row.purpose == "reply":
+            waiting.again(turn, ticket)
 
 
 def withheld(turn: Turn, row: outbox.Leaving, author: str) -> None:
@@ -307,6 +312,7 @@ def withheld(turn: Turn, row: outbox.Leaving, author: str) -> None:
     posting.mark(turn, message, "withdrawn")
     ticket = tickets.get(turn.tx, row.ticket_id) if row.ticket_id else None
     _tell(turn, ticket, "thread.withheld", name=author, text=card.shorten(message.text, 200))
+    waiting.again(turn, ticket)
 
 
 def _changed_there(turn: Turn, row: outbox.Leaving, parts: Sequence[str]) -> None:
@@ -320,6 +326,7 @@ def _changed_there(turn: Turn, row: outbox.Leaving, parts: Sequence[str]) -> Non
             posting.change_part(turn, message, part)
     if row.op == Op.DELETE:
         conversations.set_values(turn.tx, message.id, deleted_at=turn.now)
+        waiting.again(turn, tickets.get(turn.tx, message.ticket_id) if message.ticket_id else None)
     elif sent:
         kept = known[1:] if has_files else []
         outbox.note_parts(turn.tx, sent[-1].id, [*(parts or (message.external_id,)), *kept])

@@ -97,6 +97,7 @@ def open_new(
         channel=channel,
         linked_to_id=linked_to_id,
         opened_at=now,
+        waiting_since=now,
     )
 
 
@@ -149,9 +150,16 @@ def can_reopen(row: Any, now: datetime) -> bool:
     return row.status == "closed" and row.closed_at is not None and now - row.closed_at <= REOPEN_WITHIN
 
 
-def reopen(tx: Connection, row: Any) -> Any:
+def reopen(tx: Connection, row: Any, now: datetime) -> Any:
+    """The customer wrote again: as it was, and they wait anew."""
     return set_values(
-        tx, row.id, status="open", closed_at=None, reopened=row.reopened + 1, rating_asked_at=None
+        tx,
+        row.id,
+        status="open",
+        closed_at=None,
+        reopened=row.reopened + 1,
+        rating_asked_at=None,
+        waiting_since=now,
     )
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from bot.i18n import say
 from bot.office import StaffRoom, Turn
+from bot.service import sla
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Text
 from crm_store import contacts, conversations, people, tickets
 
@@ -72,6 +73,8 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         pairs.append((say("card.kind", lang), say(f"kind.{ticket.kind}", lang)))
     if ticket.priority != "normal":
         pairs.append((say("card.priority", lang), say(f"priority.{ticket.priority}", lang)))
+    if clock := _clock(turn, ticket, lang):
+        pairs.append(clock)
     if ticket.snoozed_until:
         pairs.append((say("card.snoozed", lang), local(turn, ticket.snoozed_until)))
     if ticket.rating:
@@ -90,6 +93,16 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         return Reply(tuple(blocks))
     own = name if conversation.contact_id == ticket.contact_id else None
     return Reply((*blocks, _mode(turn, conversation, lang, own)))
+
+
+def _clock(turn: Turn, ticket: Any, lang: str) -> tuple[str, str] | None:
+    """Until when the customer is to be answered, and how near that is."""
+    due = sla.respond_by(turn.office, ticket)
+    if due is None:
+        return None
+    at = local(turn, due)
+    near = sla.state(turn.office, ticket, turn.now)
+    return say("card.respond", lang), at if near == "due" else say(f"card.respond_{near}", lang, at=at)
 
 
 def local(turn: Turn, at: datetime) -> str:

@@ -15,7 +15,7 @@ from bot import posting
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, orders, quotes, rating, snooze
+from bot.service import card, orders, quotes, rating, snooze, waiting
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, contacts, conversations, files, tickets
@@ -82,7 +82,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
     complaint = case.intent == "complaint"
     last = tickets.latest(turn.tx, conversation.id)
     if last is not None and tickets.can_reopen(last, turn.now):
-        ticket = tickets.reopen(turn.tx, last)
+        ticket = tickets.reopen(turn.tx, last, turn.now)
         if complaint:
             ticket = tickets.set_values(turn.tx, ticket.id, kind="complaint", priority="high")
         _begin(turn, conversation)
@@ -135,8 +135,12 @@ def follow_up(case: Case, ticket: Any) -> None:
     turn = case.turn
     conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
     ticket = snooze.back(turn, ticket, "thread.woken_by_customer")
+    waited = ticket.waiting_since is not None
+    ticket = waiting.begins(turn, ticket)
     if ticket.status == "pending":
         ticket = tickets.set_values(turn.tx, ticket.id, status="open")
+        posting.card(turn, ticket, card.build(turn, ticket))
+    elif not waited:
         posting.card(turn, ticket, card.build(turn, ticket))
     _post_customer(case, ticket)
     if case.intent == "complaint" and ticket.kind == "enquiry":

@@ -282,7 +282,13 @@ HELD: dict[str, Held | Nobody] = {
     "ticket": Held(
         _of(_s.ticket.c.id, tickets),
         Blank(
-            {"subject": "", "rating_comment": "", "snoozed_until": None},
+            {
+                "subject": "",
+                "rating_comment": "",
+                "snoozed_until": None,
+                "waiting_since": None,
+                "clock_at": None,
+            },
             (
                 "id",
                 "number",

@@ -150,12 +150,20 @@ ticket = Table(
     at("rating_asked_at"),
     at("rated_at"),
     at("snoozed_until"),
+    at("waiting_since"),  # the customer's first message that nobody has answered
+    at("clock_at"),  # when the card must say more about that
 )
 Index(
     "ix_ticket_unclosed",
     ticket.c.conversation_id,
     sqlite_where=text("status <> 'closed'"),
     postgresql_where=text("status <> 'closed'"),
+)
+Index(
+    "ix_ticket_clock",
+    ticket.c.clock_at,
+    sqlite_where=text("clock_at IS NOT NULL"),
+    postgresql_where=text("clock_at IS NOT NULL"),
 )
 Index(
     "ix_ticket_snoozed",

@@ -1,0 +1,52 @@
+"""The response clock: until when a customer who waits is to be answered, in business hours, and how near that is.
+
+`ticket.waiting_since` is when they began to wait; a reply ends it. What the card says of it changes twice by
+itself, shortly before it is due and when it is: `ticket.clock_at` is the next of these moments, swept by a job.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Literal
+
+from bot.office import Office, Turn
+from crm_store import clocks
+from crm_store.hours import BusinessHours
+
+State = Literal["", "due", "soon", "overdue"]
+
+
+@cache
+def _hours(text: str, timezone: str) -> BusinessHours:
+    return BusinessHours.parse(text, timezone)
+
+
+def respond_by(office: Office, ticket: Any) -> datetime | None:
+    """When an answer is due; None while nobody waits, the ticket is put off, or there is no clock for it."""
+    minutes = office.config.sla.minutes(ticket.priority)
+    if ticket.waiting_since is None or ticket.status == "closed" or ticket.snoozed_until or not minutes:
+        return None
+    desk = office.config.desk
+    return _hours(desk.business_hours, desk.timezone).add(ticket.waiting_since, timedelta(minutes=minutes))
+
+
+def state(office: Office, ticket: Any, now: datetime) -> State:
+    """How near the due time is."""
+    due = respond_by(office, ticket)
+    if due is None:
+        return ""
+    return "overdue" if now >= due else "soon" if now >= due - _soon(office) else "due"
+
+
+def set_alarm(turn: Turn, ticket: Any) -> None:
+    """Note when the card that is being posted will have to say more."""
+    due = respond_by(turn.office, ticket) if turn.office.sides else None
+    ahead = [at for at in (due - _soon(turn.office), due) if at > turn.now] if due else []
+    at = ahead[0] if ahead else None
+    if at != ticket.clock_at:
+        clocks.set_alarm(turn.tx, ticket.id, at)
+
+
+def _soon(office: Office) -> timedelta:
+    return timedelta(minutes=office.config.sla.soon_min)
