@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from crm_store import audit, merges, schema
+from crm_store import audit, merges, schema, suggestions
 from crm_store.db import Conflict
 from crm_store.search import indexing
 from crm_store.statement import Statement
@@ -174,6 +174,7 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     detail: dict[str, Any] = {"space": space, "how": how, "contact": known.contact_id}
     if not (_only_from_a_file(tx, known.contact_id) and _is_nobody_yet(tx, contact_id)):
         audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
+        suggestions.proved(tx, now, contact_id, known.contact_id, f"{space} {user_id}")
         return contact_id
     try:
         merges.merge(tx, now, known.contact_id, contact_id, actor="system", how=f"{space} {how}")

@@ -9,7 +9,7 @@ from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.commands.customer import look_for
 from bot.i18n import UserError
-from bot.service import merging
+from bot.service import merging, suggesting
 from channels.rich import Button, Buttons, Heading, Reply, Table, Text
 from crm_store import contacts, merges
 from crm_store.merges import Refused
@@ -23,7 +23,14 @@ RECENT = 10
 
 @command("merge", roles=MANAGERS, confirms=True)
 def merge(ask: Ask) -> Reply:
-    """The first is kept. What is said twice is asked back with buttons."""
+    """The first is kept; who is meant is asked back where several fit. Alone it shows what is suggested."""
+    if not ask.args:
+        suggested = suggesting.listed(ask.turn, ask.member, ask.lang)
+        return (
+            Reply.of(ask.say("suggest.none"), ask.say("usage.merge"))
+            if not suggested
+            else Reply(tuple(suggested))
+        )
     found = _both(ask)
     if isinstance(found, Reply):
         return found

@@ -8,7 +8,7 @@ from bot import access, confirm, i18n, lookups, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import actions, canned, editing, forms, home, opening, snooze, verbs
+from bot.service import actions, canned, editing, forms, home, opening, snooze, suggesting, verbs
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Form, Reply
 from crm_store import audit, contacts, people, tickets
@@ -29,6 +29,10 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["open_ticket"]:
             access.require(turn, member, OPEN)
             opening.open_ticket(turn, inbound, member)
+        case ["suggestion", number, "no"] if number.isdigit():
+            access.require(turn, member, "merge")
+            said = access.shown(turn, member, suggesting.reject(turn, member, int(number[:9])))
+            posting.answer(turn, inbound.address, said, private_to=inbound.author.user_id)
         case ["confirm", *_]:
             confirm.pressed(turn, inbound, member, ticket)
         case ["home", *rest]:

@@ -11,9 +11,9 @@ from bot import i18n
 from bot.access import Member, scope_of
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card
+from bot.service import card, suggesting
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text
-from crm_store import contacts, deals, notes, people, sales, tickets
+from crm_store import contacts, deals, merges, notes, people, sales, tickets
 from crm_store import profile as profiles
 
 ORDERS = 5
@@ -54,6 +54,7 @@ class Portrait:
             blocks.append(Text(self._say("profile.notes"), small=True))
             said = (f"{n.author}, {self._ago(n.created_at)}: {card.shorten(n.text, 200)}" for n in noted)
             blocks.append(Text("\n".join(said), quote=True))
+        blocks += suggesting.blocks(self._turn, self._member, self._row.id)
         blocks.append(Buttons(self._buttons()))
         return Reply(tuple(blocks))
 
@@ -93,6 +94,7 @@ class Portrait:
         if self._deals:
             pairs.append(("deals", self._open_deals()))
         pairs += [("last_contact", self._ago(contacted.last_at)), ("rating", self._rating(contacted))]
+        pairs.append(("also", ", ".join(f"C{former}" for former in merges.inside(tx, row.id))))
         pairs.append(("owner", owner.name if owner is not None else ""))
         pairs.append(("tags", " ".join(f"#{tag}" for tag in row.tags)))
         pairs.append(("consent", self._consent()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from bot.access import member
 from bot.cli.common import office_for
 from bot.config import parse
 from bot.office import Office, Turn
+from bot.service import suggesting
+from bot.suggester import Suggester
 from channels import rich
 from channels.rich import Buttons, Reply
 from crm_store import audit, contacts, importer, merges, people, sales, schema
@@ -209,3 +212,56 @@ async def test_on_slack_it_is_confirmed_by_button_told_in_the_thread_and_replies
         await world.store.write(now)
         await wait(lambda: any("looking into it" in t for t in tg.texts(7002)), "the reply")
         assert not any("looking into it" in t for t in tg.texts(7001)), "it went to whom it was written"
+
+
+async def test_a_suggestion_stands_in_the_thread_with_its_evidence_and_is_confirmed_or_rejected(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, telegram=True, slack=True, web=False) as world:
+        slack, tg = world.slack, world.telegram
+        assert slack is not None
+        assert tg is not None
+        for user, name in (("U0MEI", "Mei"), ("U0TOM", "Tom")):
+            slack.add_user(user, name=name)
+            await enrol(world, "slack", f"{slack.team}:{user}", name)
+        path = tmp_path / "customers.csv"
+        path.write_text(CUSTOMERS)
+        now = world.service.clock()
+        await importer.run(world.store, "customers", path, Defaults(), now)  # type: ignore[arg-type]
+        service, room = world.service, slack.staff_channel
+        suggester = Suggester(world.store, service.office, service.clock, wake_delivery=service.delivery.wake)
+        tg.user_says(7001, "My parcel is broken! Call me: +44 7700 900123, or wei@example.org", name="lw88")
+        card = (await wait(lambda: slack.messages(room), "a card"))[0]
+        assert await suggester.tick() == 2
+        assert await suggester.tick() == 0, "said once"
+
+        def said(words: str) -> Any:
+            thread = slack.messages(room, card["ts"])
+            return next((m for m in thread if words in slack.text(m)), None)
+
+        phone = await wait(lambda: said("writes the phone +44 7700 900123"), "the first")
+        assert "Li Wei (C1)" in slack.text(phone)
+        assert slack.buttons(phone) == ["The same: merge", "Not the same"]
+        other = await wait(lambda: said("writes the address wei@example.org"), "the second")
+        await slack.press("U0TOM", other, "Not the same")
+        await wait(lambda: any("may not" in slack.text(m) for m in slack.ephemerals), "an agent may not")
+        await slack.press("U0MEI", other, "Not the same")
+        await wait(lambda: any("不会再提示" in slack.text(m) for m in slack.ephemerals), "rejected")
+        shown = await world.store.read(_profile, world, 1)
+        assert "writes the phone" in shown
+        assert "写" not in shown
+        await slack.press("U0MEI", phone, "The same: merge")
+        asked = await wait(
+            lambda: next((m for m in slack.ephemerals if "确认" in slack.buttons(m)), None), "the preview"
+        )
+        await slack.press("U0MEI", asked, "确认")
+        await world.until(lambda d: d["tickets"][0]["customer"]["name"] == "Li Wei")
+        entries = await world.store.read(audit.entries)
+        assert {("reject_merge", "ok"), ("merge", "ok")} <= {(e.action, e.outcome) for e in entries}
+        assert [e.actor for e in entries if e.outcome == "refused"] == ["staff:2"]
+
+
+def _profile(tx: Connection, world: Any, contact_id: int) -> str:
+    turn = Turn(tx, world.service.office, world.service.clock())
+    blocks = suggesting.blocks(turn, replace(member(people.by_name(tx, "Mei")), language="en"), contact_id)
+    return rich.to_text(Reply(tuple(blocks)))
