@@ -15,7 +15,8 @@ from crm_store.search.tables import sql
 
 AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before a second bearer of it
 FAR = 15.0  # what fits so much less than the best is not shown beside it
-WORTH = 77.0
+WORTH = 77.0  # fits well enough to be shown beside another kind; a Chinese name with one wrong character
+CHARACTER = 65.0
 READ = ("pinyin", "initials", "sound")
 ANY_NAME = 40.0  # the same where one character is wrong: any name that is nearly it may be meant
 _PUNCTUATION = str.maketrans("", "", " -–()./+·\u00a0")
@@ -71,12 +72,12 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         "hash": "#" + bare,
     }
     if text.startswith("@"):
+        handle = name_key(text)
         asked.append(
-            "SELECT 3, n.contact_id, 'handle' FROM search_name n WHERE n.key = :handle UNION ALL"
-            " SELECT 3, c.contact_id, 'handle' FROM search_name n JOIN search_contact c ON c.name_id = n.id"
-            " WHERE n.key = :handle"
+            "SELECT 3, n.contact_id, 'handle' FROM search_name n WHERE n.id = :handle UNION ALL"
+            " SELECT 3, c.contact_id, 'handle' FROM search_contact c WHERE c.name_id = :handle"
         )
-        values["handle"] = name_key(text)
+        values["handle"] = indexing.named(tx, [handle]).get(handle, 0) if handle else 0
     if digits.isdecimal() and digits.isascii() and len(digits) >= _SHORTEST_NUMBER:
         national = digits.lstrip("0") if len(digits) > 6 else digits
         low = indexing.tail_of(national)
@@ -148,17 +149,20 @@ def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
     first = sorted(hits.values(), key=_order)
     if not first:
         return []
-    gap = ANY_NAME if asked.run and first[0].score < 95 else AMBIGUOUS
+    gap = ANY_NAME if asked.run and first[0].score < 90 else AMBIGUOUS
     near = [hit for hit in first if hit.score >= first[0].score - gap]
     chosen = {hit.contact_id for hit in near}
     rest = [hit for hit in sorted([*first, *second.values()], key=_order) if hit.contact_id not in chosen]
     best = sorted([*near[:limit], *rest[: max(0, limit - len(near))]], key=_order)
     if best[0].score >= 90 and best[0].why not in READ:
         best = [hit for hit in best if hit.score >= best[0].score - FAR]
-    return [Hit(h.contact_id, round(min(h.score, 100.0), 1), h.why) for h in _both_kinds(best, first, limit)]
+    return [
+        Hit(h.contact_id, round(min(h.score, 100.0), 1), h.why)
+        for h in _both_kinds(best, first, limit, CHARACTER if asked.run else WORTH)
+    ]
 
 
-def _both_kinds(best: list[Hit], first: list[Hit], limit: int) -> list[Hit]:
+def _both_kinds(best: list[Hit], first: list[Hit], limit: int, least: float) -> list[Hit]:
     """What was typed may be letters of a name, or how another is read: when the best are all of one kind, the
     best two of the other are shown as the fourth and fifth. Not when it is somebody's whole name."""
     if best[0].score >= 100 or len(best) < 3:
@@ -166,7 +170,7 @@ def _both_kinds(best: list[Hit], first: list[Hit], limit: int) -> list[Hit]:
     read = [hit.why in READ for hit in best[:5]]
     if any(read) and not all(read):
         return best
-    others = [hit for hit in first if (hit.why in READ) != read[0] and hit.score >= WORTH][:2]
+    others = [hit for hit in first if (hit.why in READ) != read[0] and hit.score >= least][:2]
     kept = [hit for hit in best if hit not in others]
     return [*kept[:3], *others, *kept[3:]][:limit]
 

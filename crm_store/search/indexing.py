@@ -154,7 +154,7 @@ def forget_contacts(tx: Connection, contact_ids: Sequence[int]) -> None:
             ).scalars()
         )
         names = names_of(tx, lambda column, some=some: column.in_(some))
-        ids = _ids(tx, "search_name", "key", {key for keys in names.values() for key in keys})
+        ids = named(tx, {key for keys in names.values() for key in keys})
         held = {
             number: {ids[key] for key in names.get(number, ()) if key in ids}
             for number in some
@@ -369,7 +369,7 @@ def _write_names(
         orphans = tx.execute(
             sql_once(f"SELECT id, key FROM search_name WHERE n <= 0 AND id IN ({_listed(some)})")
         ).all()
-        tables.remove(tx, "search_name", [(number, tokens.of_name(key)) for number, key in orphans])
+        tables.remove(tx, "search_name", [(number, _name_tokens(tx, key)) for number, key in orphans])
         _delete(tx, "search_name", [number for number, _ in orphans])
         _count_words(tx, [key for _, key in orphans], -1)
 
@@ -419,7 +419,8 @@ def _take_away(tx: Connection, gone: list[tuple[int, int]]) -> None:
 
 def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
     """The ids of these names or words; those that are new are added, with their tokens."""
-    known = _ids(tx, table, column, keys)
+    is_name = table == "search_name"
+    known = named(tx, keys) if is_name else _ids(tx, table, column, keys)
     fresh = sorted(keys - known.keys())
     if not fresh:
         return known
@@ -429,11 +430,30 @@ def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) ->
         sql(f"INSERT INTO {table} (id, {column}, n) VALUES (:id, :key, 0)"),
         [{"id": number, "key": key} for key, number in added.items()],
     )
-    of = tokens.of_name if table == "search_name" else tokens.of_word
-    tables.add(tx, table, [(number, of(key)) for key, number in added.items()])
-    if table == "search_name":
+    rows = [
+        (number, _name_tokens(tx, key) if is_name else tokens.of_word(key)) for key, number in added.items()
+    ]
+    tables.add(tx, table, rows)
+    if is_name:
         _count_words(tx, fresh, 1)
     return known | added
+
+
+def named(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """The ids of names by their keys."""
+    if is_postgresql(tx):
+        return _ids(tx, "search_name", "key", set(keys))
+    wanted: set[str] = set(keys)
+    known: dict[str, int] = {}
+    for some in _slices(sorted(wanted)):
+        query = tables.any_of(tables.token(tokens.of_key(key)) for key in some)
+        statement = (
+            f"SELECT s.key, s.id FROM ({tables.matching(tx, 'search_name')}) f"
+            " CROSS JOIN search_name s ON s.id = f.id"
+        )
+        rows = tx.execute(sql(statement), {"query": tables.rendered(tx, query)}).all()
+        known |= {key: number for key, number in rows if key in wanted}
+    return known
 
 
 def _ids(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
@@ -442,6 +462,11 @@ def _ids(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> di
         statement = tables.listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
         known |= dict(tx.execute(statement, {"keys": some}).all())
     return known
+
+
+def _name_tokens(tx: Connection, key: str) -> set[str]:
+    found = tokens.of_name(key)
+    return found if is_postgresql(tx) else found | {tokens.of_key(key)}
 
 
 def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:

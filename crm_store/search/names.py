@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from crm_store.rows import is_postgresql
 from crm_store.search import indexing, pinyin, tables, tokens
 from crm_store.search.rank import Asked, likeness
 from crm_store.search.tables import Query, all_of, any_of, prefix, sql, token
@@ -58,20 +59,28 @@ class Found:
 def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
     """The names that may be meant, scored."""
     found = Found(tx, asked, wanted)
-    found.take(
-        tx.execute(
-            sql(
-                "SELECT id, key, n FROM search_name WHERE key = :key UNION ALL SELECT id, key, n FROM"
-                " (SELECT id, key, n FROM search_name WHERE key > :key AND key < :after ORDER BY key LIMIT 50) p"
-            ),
-            {"key": asked.key, "after": asked.key + "\U0010fffd"},
-        )
-    )
+    _whole(found)
     if asked.run:
         _by_characters(found)
     elif asked.words:
         _by_letters(found)
     return found
+
+
+def _whole(found: Found) -> None:
+    """The name as it was typed, and those that begin with it."""
+    tx, asked = found.tx, found.asked
+    if is_postgresql(tx):
+        statement = (
+            "SELECT id, key, n FROM search_name WHERE key = :key UNION ALL SELECT id, key, n FROM"
+            " (SELECT id, key, n FROM search_name WHERE key > :key AND key < :after ORDER BY key LIMIT 50) p"
+        )
+        found.take(tx.execute(sql(statement), {"key": asked.key, "after": asked.key + "\U0010fffd"}))
+        return
+    found.ask(token(tokens.of_key(asked.key)))
+    if asked.words and not asked.run and not all(word.isalpha() for word in asked.words):
+        *first, last = asked.words  # words of letters are in the index of words, with their beginnings
+        found.ask(all_of([*(token("w" + word) for word in first), prefix("w" + last)]), 50)
 
 
 def _by_characters(found: Found) -> None:
@@ -88,23 +97,21 @@ def _by_characters(found: Found) -> None:
         found.ask(whole)
         if found.enough():
             return
-        found.ask(any_of(token("q" + heard) for heard in asked.heard))
+        found.ask(any_of(token(kind + heard) for heard in asked.heard for kind in "qp"))
     if len(run) > 1 and not found.enough():
         found.ask(all_of(map(token, run)))
         if len(run) in (2, 3):
-            for pattern in tokens.gapped(run):
+            for pattern in (*tokens.gapped(run), *(tokens.pairs(run) if len(run) == 3 else ())):
                 _most_borne(found, token(pattern))
-            if len(run) == 3:  # one character too many
-                found.ask(any_of([token(part) for part in tokens.pairs(run)]), 100)
         elif found.best() < GOOD:
             found.ask(any_of(all_of(map(token, some)) for some in _all_but_one(run[:8])))
     if found.best() < GOOD and len(run) > 2:  # "张三先生", "王伟经理"
-        for length in (3, 2):
-            found.take(
-                found.tx.execute(
-                    sql("SELECT id, key, n FROM search_name WHERE key = :key"), {"key": run[:length]}
-                )
-            )
+        shorter = [run[:length] for length in (3, 2)]
+        if is_postgresql(found.tx):
+            named = tables.listing("SELECT id, key, n FROM search_name WHERE key IN :keys")
+            found.take(found.tx.execute(named, {"keys": shorter}))
+        else:
+            found.ask(any_of(token(tokens.of_key(key)) for key in shorter))
 
 
 def _most_borne(found: Found, query: Query) -> None:
@@ -146,7 +153,7 @@ def _as_pinyin(found: Found) -> None:
     if longest <= tokens.INITIALS_LIMIT:
         _most_borne(found, any_of(token("i" + letters) for letters in asked.letters))
     if longest > 3:
-        found.ask(any_of(token("q" + letters) for letters in asked.slurred))
+        found.ask(any_of(token(kind + letters) for letters in asked.slurred for kind in "qp"))
         found.ask(any_of(prefix("p" + letters) for letters in asked.letters[:2]), 100)
     if longest in (2, 3) and not found.enough(70):
         found.ask(prefix("i" + asked.letters[0]), 100)

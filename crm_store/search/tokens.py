@@ -2,20 +2,23 @@
 
 The first letter tells kinds apart: w a word, p a reading in full, i initials, q a slurred reading; in the
 index of words d a word without one of its letters and t three letters. Chinese characters stand for
-themselves, with 0 for "any": 张0丰.
+themselves, with 0 for "any": 张0丰. k and four letters or digits stand for the whole name: they are what it is
+found by where an index over all names in full would be larger than the names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from zlib import crc32
 
 from crm_store.search import pinyin
 from crm_store.search.fold import fold, is_cjk, is_han, parts
 
-FORMAT = 1  # of everything below: another number, and the index is built anew
+FORMAT = 2  # of everything below: another number, and the index is built anew
 WORD_LIMIT = 40  # characters; what is longer is no word
 TEXT_LIMIT = 50_000  # characters of a text that are found
 INITIALS_LIMIT = 8
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def of_name(key: str) -> set[str]:
@@ -27,14 +30,15 @@ def of_name(key: str) -> set[str]:
             continue
         found.update(part)
         found.update(pairs(part))
-        if len(part) in (2, 3):
-            found.update(gapped(part))
+        found.update(gapped(part))
         if is_han(part):
             for reading in pinyin.readings(part):
                 if reading:
                     found.update("p" + letters for letters in pinyin.typed(reading))
                     found.add("i" + pinyin.initials(reading)[:INITIALS_LIMIT])
-                    found.add("q" + pinyin.slurred("".join(reading[: pinyin.SYLLABLES])))
+                    whole = "".join(reading[: pinyin.SYLLABLES])
+                    if (heard := pinyin.slurred(whole)) != whole:
+                        found.add("q" + heard)
     found.discard("")
     return found
 
@@ -63,7 +67,19 @@ def pairs(run: str) -> list[str]:
 
 
 def gapped(run: str) -> list[str]:
-    return [f"{run[:i]}0{run[i + 1 :]}" for i in range(len(run))]
+    """What a short name is found by with one wrong character, beside its pairs: 张三丰 by 张0丰, 张三 by 张0, 0三."""
+    if len(run) == 3:
+        return [f"{run[0]}0{run[2]}"]
+    return [f"{run[0]}0", f"0{run[1]}"] if len(run) == 2 else []
+
+
+def of_key(key: str) -> str:
+    """One token for a whole name; a few other names may share it."""
+    number, letters = crc32(key.encode()) % 36**4, ""
+    while len(letters) < 4:
+        number, digit = divmod(number, 36)
+        letters += _DIGITS[digit]
+    return "k" + letters
 
 
 def of_text(*texts: str) -> set[str]:

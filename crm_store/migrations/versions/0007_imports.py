@@ -1,4 +1,4 @@
-"""What each import did, so that it can go on and be undone."""
+"""What each import did, so that it can go on and be undone; and a smaller index of names."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -67,3 +67,12 @@ def upgrade() -> None:
             ["contact_id"], ["contact.id"], name="fk_contact_mark_contact_id", ondelete="CASCADE"
         ),
     )
+    if op.get_bind().dialect.name == "sqlite":
+        # Names are found by one of their tokens: an index over all of them in full was as large as they are.
+        # All of the search index is derived; the service builds it anew in the background.
+        op.execute("DROP TABLE search_name")
+        op.execute(
+            "CREATE TABLE search_name (id INTEGER PRIMARY KEY, key VARCHAR NOT NULL, n INTEGER NOT NULL,"
+            " contact_id INTEGER)"
+        )
+    op.execute("DELETE FROM search_state")
