@@ -29,7 +29,8 @@ from crm_store.privacy.traces import Found
 from crm_store.search import indexing, tables
 from crm_store.wakeups import notify
 
-CHECKPOINT_S = 20.0
+SETTLE_S = 60.0
+LARGEST = 512 << 20  # bytes of a file that is written anew while the service runs: writes wait for 5 s
 ERASED = '{"type":"erased"}'  # what is left of an entry in a room's log: its number
 PROBLEM = {"type": "about:blank", "title": "Gone", "status": 410, "detail": "the customer was erased"}
 TO_CUSTOMERS = ("reply", "answer", "notice")
@@ -213,10 +214,13 @@ def _replayed(tx: Connection, entries: list[listed.Entry], now: datetime) -> Non
     tombstones.remember(tx, [tombstones.digest(key, "replayed", entry.uid) for entry in entries], now)
 
 
-async def settle(store: Store, timeout_s: float = CHECKPOINT_S) -> bool:
-    """Scrub the file: True when nothing of what was erased can be left in it.
+async def settle(store: Store, timeout_s: float = SETTLE_S, *, largest: int = LARGEST) -> bool:
+    """Scrub the file: True when nothing of what was deleted can be left in it.
 
-    On PostgreSQL dead rows are vacuumed; what its write-ahead log and its backups keep is the operator's.
+    Deleted rows are overwritten as they go (secure_delete), but a page whose rows were moved about keeps old
+    copies of them in its gaps: only writing the file anew (VACUUM) leaves none. Writes wait for that, 1 s for
+    100 MB; a file above `largest` bytes is left for an hour that suits the operator. On PostgreSQL dead rows
+    are vacuumed; what its write-ahead log and its backups keep is the operator's.
     """
     while not await store.write(tables.scrub):
         pass
@@ -225,11 +229,27 @@ async def settle(store: Store, timeout_s: float = CHECKPOINT_S) -> bool:
         async with store.dedicated() as connection:
             await connection.execute(f"VACUUM {names}")
         return True
+    steps = [_checkpoint]
+    small = store.path.stat().st_size <= largest
+    if small:
+        steps.insert(0, _vacuum)
     until = asyncio.get_running_loop().time() + timeout_s
-    while not await asyncio.to_thread(_checkpoint, store.path):
-        if asyncio.get_running_loop().time() > until:
-            return False
-        await asyncio.sleep(0.05)
+    for step in steps:
+        while not await asyncio.to_thread(step, store.path):
+            if asyncio.get_running_loop().time() > until:
+                return False
+            await asyncio.sleep(0.05)
+    return small
+
+
+def _vacuum(path: Path) -> bool:
+    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as opened:
+        try:
+            opened.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                return False
+            raise
     return True
 
 

@@ -181,6 +181,7 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "shelf": ("what could not be processed or delivered", _shelf, _late("look", "shelf")),
     "erase": ("forget a customer for good", _erase, _late("privacy", "erase")),
     "takeout": ("everything held on a customer", _takeout, _late("privacy", "takeout")),
+    "scrub": ("leave nothing of what was deleted in the database file", _nothing, _late("privacy", "scrub")),
     "retention": ("forget what is past the configured time", _retention, _late("privacy", "retention")),
     "train": (
         "build the answers from the articles, and say how good they are",

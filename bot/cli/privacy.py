@@ -27,6 +27,7 @@ from crm_store.privacy import listed
 from crm_store.search import find_contacts
 
 T = TypeVar("T")
+SCRUB_S = 3600.0
 _NUMBER = re.compile(r"[Cc](\d{1,9})")
 
 
@@ -57,9 +58,10 @@ def erase(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if not done.clean:
-        raise CommandFailed(
-            "the rows are gone, but a reader holds an old state of the database: run the command"
-            " `wellheard migrate` later, or restart the service, and nothing is left in the file"
+        print(
+            "the rows are gone; the database is too large, or too busy, to be written anew just now:"
+            " run `wellheard scrub` when writes may wait, and nothing is left in the file",
+            file=sys.stderr,
         )
     return 0
 
@@ -106,6 +108,18 @@ class _Document:
             self.told = json.loads(content)
         elif self._with_files:
             self.files[name] = base64.b64encode(content).decode("ascii")
+
+
+def scrub(arguments: argparse.Namespace) -> int:
+    """Write the database anew, whatever its size; the service waits meanwhile."""
+
+    async def work(store: Store) -> bool:
+        return await erasing.settle(store, SCRUB_S, largest=sys.maxsize)
+
+    if not _run(load(arguments), work):
+        raise CommandFailed("somebody holds the database; try again, or stop the service first")
+    print("nothing of what was deleted is left in the file", file=sys.stderr)
+    return 0
 
 
 def retention(arguments: argparse.Namespace) -> int:
