@@ -101,6 +101,20 @@ def inside(tx: Connection, contact_id: int) -> list[int]:
     return sorted(tx.execute(select(tree.union_all(more).c.id)).scalars())
 
 
+def inside_each(tx: Connection, contact_ids: Sequence[int]) -> dict[int, list[int]]:
+    """The same for several, for those who have any."""
+    found: dict[int, list[int]] = {}
+    level = {number: number for number in contact_ids}  # id → whose part it is at last
+    while level:
+        parts = select(contact.c.id, contact.c.merged_into_id).where(
+            contact.c.merged_into_id.in_(list(level))
+        )
+        level = {row.id: level[row.merged_into_id] for row in tx.execute(parts)}
+        for number, whole in level.items():
+            found.setdefault(whole, []).append(number)
+    return {whole: sorted(numbers) for whole, numbers in found.items()}
+
+
 def group(tx: Connection, contact_id: int) -> list[int]:
     """Every id of the person that this contact is."""
     now = current(tx, contact_id)

@@ -29,6 +29,8 @@ EVENTS = (
     "rating.given",
     "customer.created",
     "customer.changed",
+    "customer.merged",
+    "customer.unmerged",
     "order.changed",
     "deal.changed",
 )
@@ -128,7 +130,7 @@ _SOURCES = (
         "UPDATE",
         "NEW.id",
         "'customer:' || NEW.id",
-        but=("updated_at", "source", "created_at"),
+        but=("updated_at", "source", "created_at", "merged_into_id"),
     ),
     _Source(  # a new customer's first identities belong to customer.created
         "customer.changed",
@@ -155,6 +157,15 @@ _SOURCES = (
         "NEW.contact_id <> OLD.contact_id",
     ),
     _Source("customer.changed", schema.identity, "DELETE", "OLD.contact_id", "'customer:' || OLD.contact_id"),
+    _Source("customer.merged", schema.merge, "INSERT", "NEW.keep_id", "'customer:' || NEW.keep_id"),
+    _Source(  # who is a customer of their own again
+        "customer.unmerged",
+        schema.merge,
+        "UPDATE",
+        "NEW.drop_id",
+        "'customer:' || NEW.drop_id",
+        "NEW.undone_at IS NOT NULL AND OLD.undone_at IS NULL",
+    ),
     _Source("order.changed", schema.order, "INSERT", "NEW.id", "'order:' || NEW.id"),
     _Source("order.changed", schema.order, "UPDATE", "NEW.id", "'order:' || NEW.id"),
     _Source("deal.changed", schema.deal, "INSERT", "NEW.id", "'deal:' || NEW.id"),

@@ -26,7 +26,7 @@ from bot.api.schemas import (
     Page,
     Phone,
 )
-from crm_store import api, contacts
+from crm_store import api, contacts, merges
 
 routes = Routes()
 
@@ -68,8 +68,8 @@ def list_customers(ask: Ask) -> Any:
 
 @routes.add("GET", "/customers/{id}", "customers:read", Customer, single=True)
 def get_customer(ask: Ask) -> Any:
-    """One customer"""
-    return _one(ask, contacts.get(ask.tx, ask.path["id"]))
+    """One customer; by the id of one who was merged, the customer they are now"""
+    return _one(ask, contacts.get(ask.tx, merges.current(ask.tx, ask.path["id"])))
 
 
 @routes.add("POST", "/customers", "customers:write", Customer, body=NewCustomer, status=201, single=True)
@@ -105,7 +105,7 @@ def add_customer(ask: Ask) -> Any:
 )
 def change_customer(ask: Ask) -> Any:
     """Change what is given of a customer"""
-    row = api.lock_contact(ask.tx, ask.path["id"])
+    row = api.lock_contact(ask.tx, merges.current(ask.tx, ask.path["id"]))
     ask.must_match(_one(ask, row))
     changes = {name: value for name, value in _changes(ask.body).items() if getattr(row, name) != value}
     if changes:
@@ -128,13 +128,19 @@ def _source(ask: Ask) -> str:
     return f"api:{ask.token}"
 
 
+def current(ask: Ask, contact_id: int | None) -> int | None:
+    """The customer whom a query names, as they are now."""
+    return merges.current(ask.tx, contact_id) if contact_id is not None else None
+
+
 def whose(ask: Ask, given: Any, field: str = "customer") -> int:
     """The customer whom a body names, made when nobody is known by that. Raise Problem."""
     if isinstance(given, ById):
-        if contacts.get(ask.tx, given.id) is None or not ask.sees_contact(given.id):
+        now = merges.current(ask.tx, given.id)
+        if contacts.get(ask.tx, now) is None or not ask.sees_contact(now):
             raise not_found("customer", given.id, field=f"{field}.id")
-        ask.saw.add(given.id)
-        return given.id
+        ask.saw.add(now)
+        return now
     space = next(name for name in ("email", "phone", "ref") if hasattr(given, name))
     user_id = str(getattr(given, space))
     user_id = user_id.lower() if space == "email" else user_id
@@ -166,7 +172,7 @@ def list_events(ask: Ask) -> Any:
         ask.tx,
         after=given.after,
         limit=given.limit + 1,
-        contact_id=given.customer,
+        contact_id=current(ask, given.customer),
         kind=given.kind or "",
         since=given.updated_since,
         scope=ask.scope,

@@ -7,6 +7,7 @@ from typing import Any
 
 from bot import relay
 from bot.api import shapes
+from bot.api.customers import current
 from bot.api.paging import Paging, page
 from bot.api.problems import Problem, not_found
 from bot.api.routes import Answer, Ask, Routes
@@ -57,7 +58,7 @@ def list_conversations(ask: Ask) -> Any:
         ask.tx,
         after=given.after,
         limit=given.limit + 1,
-        contact_id=given.customer,
+        contact_id=current(ask, given.customer),
         channel=given.channel or "",
         since=given.updated_since,
         scope=ask.scope,
@@ -162,7 +163,7 @@ def list_tickets(ask: Ask) -> Any:
         priority=given.priority or "",
         kind=given.kind or "",
         assignee=given.assignee or "",
-        contact_id=given.customer,
+        contact_id=current(ask, given.customer),
         since=given.updated_since,
         scope=ask.scope,
     )

@@ -170,6 +170,7 @@ class Customer(Out):
     tags: list[str]
     fields: dict[str, Any]
     source: str
+    merged_ids: list[int] = Field(description="ids of customers who are part of this one by now")
     identities: list[Identity]
     created_at: Moment
     updated_at: Moment

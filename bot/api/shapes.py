@@ -9,12 +9,13 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from bot.api import schemas
-from crm_store import api, contacts, conversations
+from crm_store import api, contacts, conversations, merges
 from crm_store import deals as dealing
 
 
 def customers(tx: Connection, rows: Sequence[Any]) -> list[schemas.Customer]:
     held = api.identities_of(tx, [row.id for row in rows])
+    former = merges.inside_each(tx, [row.id for row in rows])
     return [
         schemas.Customer(
             id=row.id,
@@ -27,6 +28,7 @@ def customers(tx: Connection, rows: Sequence[Any]) -> list[schemas.Customer]:
             tags=row.tags,
             fields=row.fields,
             source=row.source,
+            merged_ids=former.get(row.id, []),
             identities=[
                 schemas.Identity(
                     channel=i.space,
@@ -188,7 +190,7 @@ def of_event(tx: Connection, kind: str, object_id: int) -> BaseModel | None:
         case "ticket" | "rating":
             found = map(ticket, api.tickets(tx, after=0, limit=1, ticket_id=object_id))
         case "customer":
-            row = contacts.get(tx, object_id)
+            row = contacts.get(tx, merges.current(tx, object_id))
             found = customers(tx, [row] if row is not None else [])
         case "order":
             row = api.order_by_id(tx, object_id)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bot.api import shapes
-from bot.api.customers import whose
+from bot.api.customers import current, whose
 from bot.api.paging import Paging, page
 from bot.api.problems import Problem, not_found
 from bot.api.routes import Answer, Ask, Routes
@@ -38,7 +38,7 @@ def list_orders(ask: Ask) -> Any:
         ask.tx,
         after=given.after,
         limit=given.limit + 1,
-        contact_id=given.customer,
+        contact_id=current(ask, given.customer),
         number=given.number or "",
         status=given.status or "",
         since=given.updated_since,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from bot.api.openapi import describe
 from bot.api.operations import ROUTES
 from bot.api.routes import SCOPES
-from crm_store import api, audit, people, schema
+from crm_store import api, audit, merges, people, schema
 from tests import postgres
 from tests.api.kit import Caller, served, ticketed, token
 from tests.fakes.web import Visitor
@@ -172,6 +172,31 @@ async def test_a_customer_is_made_found_changed_and_kept_apart(world: World, cal
     assert changed.body["city"] == "Shanghai"
     assert changed.body["name"] == "张三"
     assert (await caller.get(path)).body == changed.body
+
+
+async def test_a_merged_customer_answers_to_every_id_they_had(world: World, caller: Caller) -> None:
+    keep, drop, last = [
+        (await caller.post("/customers", {"name": name, "ref": name})).body["id"] for name in "ABC"
+    ]
+    assert (await caller.put("/orders/M-1", ORDER | {"customer": {"id": drop}})).status in (200, 201)
+    now = world.service.clock()
+    await world.store.write(merges.merge, now, keep, drop, actor="staff:1")
+    outer = await world.store.write(merges.merge, now, last, keep, actor="staff:1")
+    for number in (keep, drop, last):
+        found = (await caller.get(f"/customers/{number}")).body
+        assert (found["id"], found["name"], found["merged_ids"]) == (last, "C", sorted((keep, drop)))
+        assert [o["number"] for o in (await caller.get(f"/orders?customer={number}")).body["items"]] == [
+            "M-1"
+        ]
+    assert (await caller.get("/customers?ref=B")).body["items"][0]["id"] == last
+    ids = [c["id"] for c in (await caller.get("/customers")).body["items"]]
+    assert last in ids
+    assert not {keep, drop} & set(ids)
+    assert (await caller.patch(f"/customers/{drop}", {"city": "Oslo"})).body["id"] == last
+    put = await caller.put("/orders/M-2", ORDER | {"customer": {"id": drop}})
+    assert put.body["customer_id"] == last
+    await world.store.write(merges.undo, now, outer, actor="staff:1")
+    assert (await caller.get(f"/customers/{drop}")).body["id"] == keep
 
 
 async def test_who_changes_what_they_did_not_read_is_refused(world: World, caller: Caller) -> None:

@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from bot import webhooks as telling
+from bot.api import shapes
 from bot.config import parse
-from crm_store import contacts, importer, schema, webhooks
+from crm_store import contacts, importer, merges, schema, webhooks
 from crm_store.backup import backup, restore
 from crm_store.db import Store
 from crm_store.importing.values import Defaults
@@ -277,6 +278,23 @@ async def test_whoever_writes_it_is_told_in_the_same_transaction(store: Store, t
     await store.write(contacts.set_values, later, 1, city="Oslo")
     await store.write(contacts.set_values, later, 1, city="Oslo")  # nothing changed but the time
     assert (await store.read(told))[3:] == [("customer.changed", "customer:1")] * 2
+
+
+async def test_a_merge_and_its_end_are_told_of_who_is_left_and_who_is_back(store: Store) -> None:
+    now = await store.read(store.now)
+    keep, drop = [await store.write(contacts.create, now, name=name) for name in "AB"]
+    await store.write(webhooks.install, {"https://a.example/": ALL})
+    number = await store.write(merges.merge, now, keep, drop, actor="staff:1")
+    assert await store.read(told) == [("customer.merged", f"customer:{keep}")]
+    shown: Any = await store.read(shapes.of_event, "customer.merged", keep)
+    assert (shown.id, shown.merged_ids) == (keep, [drop])
+    await store.write(merges.undo, now, number, actor="staff:1")
+    assert await store.read(told) == [
+        ("customer.merged", f"customer:{keep}"),
+        ("customer.unmerged", f"customer:{drop}"),
+    ]
+    shown = await store.read(shapes.of_event, "customer.unmerged", drop)
+    assert (shown.id, shown.merged_ids) == (drop, [])
 
 
 async def test_nothing_is_written_where_nobody_asked(store: Store) -> None:
