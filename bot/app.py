@@ -30,6 +30,7 @@ from bot.leader import Leader
 from bot.mail_audit import Auditor
 from bot.office import Office
 from bot.privacy import Eraser, TakeoutPage
+from bot.vault import StoreVault
 from bot.webhooks import Webhooks
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
 from crm_store import inbox, migrations, moves, outbox, people, upkeep, wakeups
@@ -163,6 +164,7 @@ class Service:
                 desk_name=self.config.desk.name,
                 commands=commands.descriptions(),
                 journal=journal,
+                vault=StoreVault(self.store, name, secret, self.clock),
             )
             channel = importlib.import_module(f"channels.{settings.kind}").build(setup)
             if isinstance(channel, NamesStaff):

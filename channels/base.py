@@ -177,6 +177,16 @@ class Journal(Protocol):
         """Return when one of the rooms may have new entries, or after the time."""
 
 
+class Vault(Protocol):
+    """Secrets that a platform exchanges while we run, shared by all processes."""
+
+    async def get(self, name: str) -> str:
+        """What is kept, "" for nothing."""
+
+    async def exchange(self, name: str, make: Callable[[str], Awaitable[str]]) -> str:
+        """Replace what is kept by what `make` of it returns, one process at a time; return that."""
+
+
 @runtime_checkable
 class Isolated(Protocol):
     """A channel whose decode is dangerous: a worker process runs `decoder(raw)` under limits instead."""
@@ -212,6 +222,7 @@ class Setup:
     desk_name: str = ""
     commands: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     journal: Journal | None = None
+    vault: Vault | None = None
 
 
 class Quiet:

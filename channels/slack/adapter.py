@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import aiohttp
@@ -35,6 +36,7 @@ from channels.slack.receive import Receiver
 from channels.slack.send import Sender
 from channels.slack.settings import Settings
 from channels.slack.socketmode import SocketMode
+from channels.slack.tokens import Rotation
 
 log = structlog.get_logger()
 
@@ -87,6 +89,11 @@ class Slack:
             timeout_s=settings.call_timeout_s,
             on_auth=self._on_auth,
         )
+        if settings.refresh_token and setup.vault is not None:
+            exchange = partial(self._api.exchange, settings.client_id, settings.client_secret)
+            self._api.tokens = Rotation(
+                settings.bot_token, settings.refresh_token, setup.vault, setup.clock, exchange
+            )
         self._sender = Sender(setup.name, self._api, setup.clock)
         self._receiver = Receiver(
             setup.name,
@@ -191,10 +198,12 @@ class Slack:
         if not ref:
             raise FetchFailed("no address", final=True)
         try:
-            headers = {"Authorization": f"Bearer {self._settings.bot_token}"} if self._is_slack(ref) else {}
+            headers = {"Authorization": f"Bearer {await self._api.token()}"} if self._is_slack(ref) else {}
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 async with self._api.session.get(ref, headers=headers, allow_redirects=False) as answer:
                     return await self._content(answer, attachment)
+        except RetryLater as error:
+            raise FetchFailed(error.reason) from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise FetchFailed(type(error).__name__) from error
 

@@ -107,6 +107,14 @@ class TokenRefused(RetryLater):
         self.code = code
 
 
+class Tokens(Protocol):
+    """Bot tokens that end."""
+
+    async def current(self) -> str: ...
+
+    async def renewed(self, used: str) -> str: ...
+
+
 class Limiter(Protocol):
     """Spaces posts: returns how many seconds to wait before the next one to this room may go out."""
 
@@ -160,6 +168,7 @@ class Api:
         self._on_auth = on_auth
         self._clock = clock
         self._not_before: dict[str, float] = defaultdict(float)  # method -> when Slack wants us back
+        self.tokens: Tokens | None = None  # set where they rotate
         self._session: aiohttp.ClientSession | None = None
         self._client: AsyncWebClient | None = None
 
@@ -169,6 +178,41 @@ class Api:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(trust_env=True)
         return self._session
+
+    async def token(self) -> str:
+        """The bot token to use now."""
+        if self.tokens is not None:
+            self._use(await self.tokens.current())
+        return self._token
+
+    def _use(self, token: str) -> None:
+        if token != self._token:
+            self._token, self._client = token, None
+
+    async def exchange(self, client_id: str, client_secret: str, refresh: str) -> tuple[str, str, float]:
+        """Get the next bot token: (token, refresh token, seconds it lives)."""
+        data = {"grant_type": "refresh_token", "refresh_token": refresh}
+        data |= {"client_id": client_id, "client_secret": client_secret}
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with self.session.post(f"{self._base_url}oauth.v2.access", data=data) as answer:
+                    status, headers = answer.status, answer.headers
+                    found = await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise RetryLater(f"oauth.v2.access: {type(error).__name__}") from error
+        if status == 429:
+            raise RetryLater("oauth.v2.access: rate limited", after_s=retry_after(headers))
+        if not isinstance(found, dict) or not found.get("ok"):
+            code = str(found.get("error", "")) if isinstance(found, dict) else ""
+            if not code or code in PASSING_ERRORS or status >= 500:
+                raise RetryLater(f"oauth.v2.access: {code or status}")
+            self._on_auth(f"Slack refuses refresh_token: {code}")
+            raise TokenRefused(code)
+        return (
+            str(found["access_token"]),
+            str(found["refresh_token"]),
+            float(found.get("expires_in") or 43200),
+        )
 
     def _web_client(self) -> AsyncWebClient:
         if self._client is None or self._client.session is not self.session:
@@ -207,6 +251,18 @@ class Api:
     async def call_with_headers(
         self, method: str, *, writes: bool = False, **parameters: Any
     ) -> tuple[Json, Mapping[str, str]]:
+        used = await self.token()
+        try:
+            return await self._call(method, writes, parameters)
+        except TokenRefused as error:
+            if self.tokens is None or error.code != "token_expired" or method == "apps.connections.open":
+                raise
+            self._use(await self.tokens.renewed(used))
+        return await self._call(method, writes, parameters)
+
+    async def _call(
+        self, method: str, writes: bool, parameters: Mapping[str, Any]
+    ) -> tuple[Json, Mapping[str, str]]:
         wait_s = self._not_before[method] - self._clock()
         if wait_s > 0:
             raise RetryLater(f"{method}: rate limited", after_s=wait_s)
@@ -244,7 +300,8 @@ class Api:
         if not code or status >= 500:
             return RetryLater(f"{method}: answered {status} without sense", maybe_sent=writes)
         if code in AUTH_ERRORS:
-            if method != "apps.connections.open":  # that one takes another token
+            renewable = self.tokens is not None and code == "token_expired"
+            if method != "apps.connections.open" and not renewable:  # that one takes another token
                 self._on_auth(f"Slack refuses bot_token: {code}")
             return TokenRefused(code)
         if code in PASSING_ERRORS:

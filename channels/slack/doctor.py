@@ -18,6 +18,9 @@ async def check(settings: Settings, api: Api) -> Sequence[Check]:
     try:
         answer, headers = await api.call_with_headers("auth.test")
     except TokenRefused as error:
+        if error.code == "token_expired" and settings.refresh_token:
+            fix = "it is exchanged when the service starts"
+            return [Check("bot_token", "warn", "the configured one has ended", fix)]
         fix = f"copy the Bot User OAuth Token (xoxb-) from {APP_PAGE}, OAuth & Permissions"
         return [Check("bot_token", "fail", error.code, fix)]
     except (RetryLater, Undeliverable) as error:

@@ -17,6 +17,9 @@ class Settings(ChannelSettings):
 
     kind: Literal["slack"] = "slack"
     bot_token: str = Field(min_length=1)
+    refresh_token: str = ""  # with token rotation: bot_token is the first, and exchanged by itself
+    client_id: str = ""
+    client_secret: str = ""
     app_token: str = ""
     signing_secret: str = ""
     api_base: str = "https://slack.com/api/"
@@ -24,7 +27,15 @@ class Settings(ChannelSettings):
     reactions: Mapping[str, Verb] = Field(default_factory=lambda: REACTIONS)
     call_timeout_s: float = Field(default=20.0, gt=0, le=300)  # how long one call may take
 
-    @field_validator("bot_token", "app_token", "signing_secret", mode="after")
+    @field_validator(
+        "bot_token",
+        "refresh_token",
+        "client_id",
+        "client_secret",
+        "app_token",
+        "signing_secret",
+        mode="after",
+    )
     @classmethod
     def _no_blanks(cls, value: str) -> str:
         return value.strip()
@@ -38,4 +49,7 @@ class Settings(ChannelSettings):
     def _one_transport(self) -> Settings:
         if not self.app_token and not self.signing_secret:
             raise ValueError("signing_secret is required without app_token")
+        rotation = (self.refresh_token, self.client_id, self.client_secret)
+        if any(rotation) and not all(rotation):
+            raise ValueError("token rotation needs refresh_token, client_id and client_secret")
         return self

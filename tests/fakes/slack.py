@@ -83,6 +83,10 @@ class FakeSlack(Wire):
         self.trigger_s = 3.0
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.token_valid = True
+        self.refresh_token = ""  # set where tokens rotate: it works once
+        self.client = ("1234.5678", "client-secret")
+        self.exchanges = 0
+        self.ended: set[str] = set()
         self.url = ""
         self._count = itertools.count(1)
         self._stopping = asyncio.Event()
@@ -131,6 +135,31 @@ class FakeSlack(Wire):
         if self.mode == "socket":
             table["app_token"] = self.app_token
         return table | more
+
+    def rotates(self) -> Json:
+        """Tokens end from now on. What an app must know for the exchange."""
+        self.bot_token, self.refresh_token = "xoxe.xoxb-1-first", "xoxe-1-first"
+        client_id, client_secret = self.client
+        return {"refresh_token": self.refresh_token, "client_id": client_id, "client_secret": client_secret}
+
+    def exchange(self, p: Json) -> Json:
+        """oauth.v2.access with a refresh token."""
+        client_id, client_secret = self.client
+        if p.get("client_id") != client_id:
+            raise rules.Invalid("invalid_client_id")
+        if p.get("client_secret") != client_secret:
+            raise rules.Invalid("bad_client_secret")
+        if p.get("grant_type") != "refresh_token":
+            raise rules.Invalid("invalid_grant_type")
+        if not self.refresh_token or p.get("refresh_token") != self.refresh_token:
+            raise rules.Invalid("invalid_refresh_token")
+        self.exchanges += 1
+        self.ended.add(self.bot_token)
+        self.bot_token = f"xoxe.xoxb-1-{self.exchanges}"
+        self.refresh_token = f"xoxe-1-{self.exchanges}"
+        self.token_valid = True
+        found = {"access_token": self.bot_token, "refresh_token": self.refresh_token, "expires_in": 43200}
+        return found | {"token_type": "bot", "bot_user_id": self.bot_user, "app_id": "A0APP"}
 
     def add_user(
         self,
