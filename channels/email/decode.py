@@ -37,6 +37,7 @@ _UNANSWERED = re.compile(r"(no|do-?not|donot|never)[._-]?reply|bounces?\b|mailer
 _FORM = re.compile(
     r"(contact|web|online|website)?[._-]?forms?|wordpress|www-data|apache|nobody|web(site|server)?"
 )
+_IN_ANGLES = re.compile(r"<\s*([^<>\s]{1,300})\s*>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -189,12 +190,23 @@ class Decoder:
     def _kind(self, mail: Mail, transit: Transit, content: bytes, is_form: bool) -> Kind:
         if mail.bounce is not None and mail.bounce.action in ("failed", "delayed"):
             return Kind.BOUNCE  # a receipt of delivery or relaying is no bounce
-        if mail.auto_submitted or mail.feedback_report or mail.bounce is not None or transit.mail_from == "":
+        passed_on = mail.from_list and self._is_our_list(content)
+        automatic = mail.auto_submitted and not passed_on
+        if automatic or mail.feedback_report or mail.bounce is not None or transit.mail_from == "":
             return Kind.AUTOMATIC
         address = mail.from_.address.lower() if mail.from_ is not None else ""
         if address.partition("@")[0] == "mailer-daemon" or (self._is_ours(address) and not is_form):
             return Kind.AUTOMATIC
-        return Kind.AUTOMATIC if _says_automatic(content) else Kind.MESSAGE
+        return Kind.MESSAGE if passed_on or not _says_automatic(content) else Kind.AUTOMATIC
+
+    def _is_our_list(self, content: bytes) -> bool:
+        """Whether a list is our own address: a group that hands customers' mail on to us, as Google's do."""
+        ours = {address.replace("@", ".", 1) for address in self.ours}
+        for name, value in header_values(content, ("list-id", "list-post")):
+            for found in _IN_ANGLES.findall(value.decode("utf-8", "replace").lower()):
+                if found in ours if name == "list-id" else self._is_ours(found.removeprefix("mailto:")):
+                    return True
+        return False
 
     def _signed_keys(self, transit: Transit, content: bytes) -> Iterable[str]:
         tokens = [r.encode("utf-8", "replace") for r in transit.rcpt_tos]

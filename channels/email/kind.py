@@ -36,6 +36,7 @@ class Facts:
     auto_submitted: bool
     feedback_report: bool
     bounce: Bounce | None
+    from_list: bool = False  # nothing but a mailing list's marks says that it is automatic
 
 
 def classify(
@@ -44,7 +45,12 @@ def classify(
     """Classify a message from all its evidence; a vacation subject alone is not evidence enough."""
     feedback = _is_feedback(root)
     bounce = None if feedback else bounces.find(raw, fields, root, subject, text, sender)
-    return Facts(_is_automatic(fields, root, subject, sender) or bounce is not None, feedback, bounce)
+    automatic = _is_automatic(fields, root, subject, sender) or bounce is not None
+    listed = automatic and bounce is None and not feedback
+    if listed:
+        written = [(n, v) for n, v in fields if n not in _LIST_FIELDS and n != "precedence"]
+        listed = len(written) < len(fields) and not _is_automatic(written, root, subject, sender)
+    return Facts(automatic, feedback, bounce, listed)
 
 
 def _is_feedback(root: body.Node) -> bool:

@@ -86,5 +86,6 @@ class Mail:
     encrypted: bool = False
     signed: bool = False
     calendar: bool = False
+    from_list: bool = False  # auto_submitted for no other reason than a mailing list's marks
     quoted_text: str = ""  # what was removed as quote, for a marker inside it
     defects: tuple[str, ...] = ()

@@ -122,6 +122,7 @@ def _parse(raw: bytes, ours: Sequence[str], defects: list[str]) -> Mail:
         html_sanitized=html,
         attachments=tuple(found.attachments),
         auto_submitted=facts.auto_submitted,
+        from_list=facts.from_list,
         feedback_report=facts.feedback_report,
         bounce=facts.bounce,
         language=language.guess(reply or text),

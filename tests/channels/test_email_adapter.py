@@ -279,6 +279,26 @@ def test_automatic_mail_is_kept_and_never_answered(headers: dict[str, str]) -> N
     assert inbound.text
 
 
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {
+            "List-ID": "<support.example.com>",
+            "List-Post": "<https://groups.example/post>, <mailto:x@y.example>",
+        },
+        {"List-ID": "Help <help.y.example>", "List-Post": "<mailto:support@example.com>"},
+    ],
+)
+def test_what_customers_write_to_a_group_of_ours_is_read_by_a_person(marks: dict[str, str]) -> None:
+    headers = {**marks, "Precedence": "list", "List-Unsubscribe": "<mailto:support+unsubscribe@example.com>"}
+    assert decoded(mail(**headers)).kind is Kind.MESSAGE
+    assert decoded(mail(**headers, **{"Auto-Submitted": "auto-replied"})).kind is Kind.AUTOMATIC
+    assert (
+        decoded(mail(**{**headers, "List-ID": "<news.shop.example>", "List-Post": "NO"})).kind
+        is Kind.AUTOMATIC
+    )
+
+
 def test_the_null_sender_is_automatic_and_an_auto_submitted_no_is_a_person() -> None:
     assert decoded(mail(), Transit("")).kind is Kind.AUTOMATIC
     assert decoded(mail(Auto_Submitted="no")).kind is Kind.MESSAGE
