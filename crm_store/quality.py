@@ -52,7 +52,9 @@ def measure(tx: Connection, now: datetime) -> list[Quality]:
     flags = _flags(now)
     one = flags.subquery("q")
     counted = [
-        func.sum(case((one.c[name], 1), else_=0)).label(name) for name in list(one.c.keys()) if name != "source"
+        func.sum(case((one.c[name], 1), else_=0)).label(name)
+        for name in list(one.c.keys())
+        if name != "source"
     ]
     rows = tx.execute(select(one.c.source, func.count().label("records"), *counted).group_by(one.c.source))
     each = sorted((_of(row._mapping) for row in rows), key=lambda q: (-q.records, q.source))
@@ -142,7 +144,7 @@ def _held() -> Any:
         count(is_phone).label("phones"),
         count(identity.c.space != "ref", identity.c.gone_at.is_(None)).label("reached"),
         count(is_email, or_(user_id.not_like("%_@_%._%"), user_id.contains(" "))).label("bad_emails"),
-        count(is_phone, or_(user_id.not_like("+%"), func.length(user_id).not_between(8, 16))).label(
+        count(is_phone, or_(user_id.not_like("+%"), ~func.length(user_id).between(8, 16))).label(
             "bad_phones"
         ),
     ).group_by(identity.c.contact_id)

@@ -220,7 +220,8 @@ async def main() -> None:
         importer.BATCH = 50
         now = datetime(2026, 5, 1, 12, tzinfo=UTC)
         defaults = importer.Defaults(language="en", currency="EUR", region="DE")
-        await importer.run(store, "customers", Path(sys.argv[2]), defaults, now, progress=lambda n: print(n, flush=True))
+        path = Path(sys.argv[2])
+        await importer.run(store, "customers", path, defaults, now, progress=lambda n: print(n, flush=True))
 
 asyncio.run(main())
 """

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_store.importing import values
 from crm_store.exporter import guarded, unguarded
+from crm_store.importing import guesses, phones, values
 from crm_store.importing.values import Defaults, Wrong
 from crm_store.money import exponent, in_units
 
@@ -224,3 +224,91 @@ def test_a_formula_is_guarded(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["-12.50", "+4930123456", "12", "a=b", ""])
 def test_a_number_is_no_formula(cell: str) -> None:
     assert guarded(cell) == cell
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("anna@gmial.com", "anna@gmail.com"),
+        ("anna@gmail.con", "anna@gmail.com"),
+        ("anna@gmai.com", "anna@gmail.com"),
+        ("anna@hotmial.com", "anna@hotmail.com"),
+        ("anna@yaho.com", "anna@yahoo.com"),
+        ("anna@outlok.com", "anna@outlook.com"),
+    ],
+)
+def test_a_slip_in_a_providers_domain_is_corrected_and_said(written: str, meant: str) -> None:
+    notes: list[values.Note] = []
+    assert values.emails(written, notes) == [meant]
+    assert notes == [values.Note("email", meant, written, "domain")]
+    assert values.emails(written) == [written]
+
+
+@pytest.mark.parametrize(
+    "domain", ["ymail.com", "mail.com", "gmx.at", "136.com", "hotmail.dk", "live.fr", "example.com", "qg.com"]
+)
+def test_another_real_domain_is_left_alone(domain: str) -> None:
+    notes: list[values.Note] = []
+    assert (values.emails(f"anna@{domain}", notes), notes) == ([f"anna@{domain}"], [])
+
+
+def test_letters_of_full_width_become_plain_ones() -> None:
+    notes: list[values.Note] = []
+    assert values.name("ＡＢＣ　公司（北京）１２", notes) == "ABC 公司（北京）12"
+    assert [note.how for note in notes] == ["width"]
+    assert values.name("公司（北京）", notes) == "公司（北京）"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("anna.smith@example.com", "Anna Smith"),
+        ("anna_maria_smith7@example.com", "Anna Maria Smith"),
+        ("info@example.com", ""),
+        ("sales.team@example.com", ""),
+        ("anna@example.com", ""),
+        ("a.b@example.com", ""),
+    ],
+)
+def test_a_name_is_told_from_an_address_that_says_it(address: str, name: str) -> None:
+    assert guesses.name_from(address) == name
+
+
+@pytest.mark.parametrize(
+    ("number", "country"),
+    [
+        ("+8613800138000", "CN"),
+        ("+4930123456", "DE"),
+        ("+14155552671", "US"),
+        ("+14165550123", "CA"),
+        ("+77011234567", "KZ"),
+        ("+74951234567", "RU"),
+        ("+447700900123", "GB"),
+    ],
+)
+def test_a_country_is_told_from_a_phone(number: str, country: str) -> None:
+    assert phones.country_of(number) == country
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("46024", "2026-01-02 00:00"),
+        ("46024.5", "2026-01-02 12:00"),
+        ("Fri, 2 Jan 2026 13:04", "2026-01-02 13:04"),
+        ("2026年3月4日", "2026-03-04 00:00"),
+        ("2026年3月4日 星期三", "2026-03-04 00:00"),
+    ],
+)
+def test_dates_of_spreadsheets_and_calendars_are_read(text: str, utc: str) -> None:
+    assert f"{values.moment(text, BARE):%Y-%m-%d %H:%M}" == utc
+
+
+@given(
+    st.sampled_from(["", "+", "00"]),
+    st.text("0123456789", min_size=5, max_size=14),
+    st.sampled_from(["", "CN", "DE", "US", "GB", "FR", "IT", "RU", "JP", "BR", "AR", "MX", "SG"]),
+)
+def test_a_phone_read_fast_is_the_phone_that_is_read_slowly(before: str, digits: str, region: str) -> None:
+    quick = phones.plain(before + digits, region)
+    assert quick in ("", phones.phone(before + digits, region))

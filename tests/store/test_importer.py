@@ -18,8 +18,8 @@ from sqlalchemy import Connection, select
 
 from crm_store import articles, exporter, importer, schema
 from crm_store.db import Store
-from crm_store.importing.columns import Kind
 from crm_store.importer import Defaults, Report
+from crm_store.importing.columns import Kind
 from tests.stores import open_sqlite
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
