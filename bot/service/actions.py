@@ -9,7 +9,7 @@ from bot import access, lookups, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import desk, forms, home, rating, verbs
+from bot.service import belonging, desk, forms, home, rating, verbs
 from channels.conversation import Inbound, Kind
 from channels.rich import Form, Input, Reply, Text
 from crm_store import articles, audit, conversations, tickets
@@ -28,12 +28,12 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
         audit.record(turn.tx, turn.now, actor, "action", "", "refused")
         return
-    contact_id, known = desk.meet(turn, inbound)
-    conversation, _ = desk.find_or_open(turn, inbound, contact_id)
+    contact_id, known = belonging.meet(turn, inbound)
+    conversation, _ = belonging.find_or_open(turn, inbound, contact_id)
     case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
     if verb == "rate":
         number, _, stars = rest.partition(":")
-        wanted = desk.whole(number)
+        wanted = belonging.whole(number)
         ticket = tickets.by_number(turn.tx, wanted) if wanted is not None else None
         if ticket is None or ticket.conversation_id != conversation.id or stars not in STARS:
             return
@@ -43,12 +43,12 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         rating.record(turn, ticket, int(stars))
     elif verb == "person":
         _person(case)
-    elif verb == "helped" and desk.whole(rest) is not None:
+    elif verb == "helped" and belonging.whole(rest) is not None:
         if "helped" in conversations.expected(turn.tx, conversation.id, turn.now):
             conversations.answered(turn.tx, conversation.id, "helped")
             articles.count(turn.tx, int(rest), helped=True)
             desk.say_to(case, Reply.of(say("customer.helped_thanks", case.lang)))
-    elif verb == "article" and desk.whole(rest) is not None:
+    elif verb == "article" and belonging.whole(rest) is not None:
         desk.give_article(case, int(rest))
 
 
@@ -60,8 +60,8 @@ def _welcome(turn: Turn, inbound: Inbound) -> None:
 
 def started(turn: Turn, inbound: Inbound) -> None:
     """Somebody opened the chat for the first time: greet them."""
-    contact_id, known = desk.meet(turn, inbound)
-    conversation, there = desk.find_or_open(turn, inbound, contact_id)
+    contact_id, known = belonging.meet(turn, inbound)
+    conversation, there = belonging.find_or_open(turn, inbound, contact_id)
     if there and inbound.address.room_id and known and conversation.last_in_at is not None:
         return
     case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
@@ -79,12 +79,12 @@ def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
             return
         if verb == "ticket":
             number, _, what = rest.partition(":")
-            known = desk.whole(number)
+            known = belonging.whole(number)
             found = tickets.by_number(turn.tx, known) if known is not None else None
             access.seen_ticket(turn, member, found, number)
             _on_ticket(turn, inbound, member, found, what)
             home.refresh(turn, inbound, member)
-        elif verb == "profile" and desk.whole(rest) is not None:
+        elif verb == "profile" and belonging.whole(rest) is not None:
             from bot.commands import customer
 
             access.require(turn, member, "profile")

@@ -7,7 +7,7 @@ from typing import Any
 from bot import posting
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import desk
+from bot.service import belonging, desk
 from channels.conversation import Inbound
 from channels.rich import Reply, Text
 from crm_store import contacts, conversations, outbox, tickets
@@ -50,7 +50,7 @@ def _about(turn: Turn, inbound: Inbound) -> Any:
         if message is not None and message.kind == "out":
             return message
     recipient = inbound.values.get("recipient", "").lower()
-    conversation = desk.by_hints(turn, inbound)
+    conversation = belonging.by_hints(turn, inbound)
     if conversation is None or not recipient:
         return None
     history = conversations.history(turn.tx, conversation.id, limit=50)

@@ -7,7 +7,7 @@ person opens a ticket, which staff see at once and the customer is told about, o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +15,10 @@ from bot import posting
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, orders, quotes, rating, snooze, waiting
+from bot.service import belonging, card, orders, rating, snooze, waiting
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
-from crm_store import articles, contacts, conversations, files, tickets
+from crm_store import articles, conversations, files, tickets
 from crm_store.conversations import NewMessage
 
 HELPED_FOR = timedelta(days=2)
@@ -222,90 +222,13 @@ def store_files(turn: Turn, message_id: int, channel: str, attachments: tuple[At
         )
 
 
-def find_or_open(turn: Turn, inbound: Inbound, contact_id: int, language: str = "") -> tuple[Any, bool]:
-    """The conversation a message belongs to, and whether it was there already. `language`: what its
-    words were found to be in, by who knew no more of its author than the message says."""
-    channel, address = inbound.address.channel, inbound.address
-    caps = turn.office.can(channel)
-    found = None
-    if caps.subject_threads:
-        found = by_hints(turn, inbound)
-    else:
-        found = conversations.at_address(turn.tx, channel, address.room_id, thread_of(turn, inbound))
-    if found is not None:
-        return conversations.lock(turn.tx, found.id), True
-    contact, office = contacts.get(turn.tx, contact_id), turn.office
-    fallback = office.customer_language(contact.language if contact else None, inbound.author.language)
-    if not language or fallback != office.customer_language(inbound.author.language):
-        from bot.answers.language import detect
-
-        language = office.customer_language(detect(f"{inbound.subject}\n{inbound.text}", fallback))
-    account = contacts.find_identity(turn.tx, office.space(channel), inbound.author.user_id)
-    opened = conversations.open_at(
-        turn.tx,
-        turn.now,
-        channel=channel,
-        room_id=address.room_id,
-        thread_id=thread_of(turn, inbound),
-        contact_id=contact_id,
-        language=language,
-        subject=inbound.subject,
-        identity_id=account.id if account is not None and account.contact_id == contact_id else None,
-    )
-    if contact is not None and contact.language is None:
-        contacts.set_language(turn.tx, contact_id, language, turn.now)
-    return opened, False
-
-
-def thread_of(turn: Turn, inbound: Inbound) -> str:
-    """The thread replies go to: the message's own, or the one a reply to it would open."""
-    if inbound.address.thread_id or inbound.private:
-        return inbound.address.thread_id
-    starts = (h.removeprefix("thread:") for h in inbound.thread_hints if h.startswith("thread:"))
-    return next(starts, "")
-
-
-def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
-    """The contact who wrote, and whether we had met them before; what the platform attests is noted."""
-    author, office = inbound.author, turn.office
-    space = office.space(inbound.address.channel)
-    identity = contacts.meet(
-        turn.tx,
-        turn.now,
-        space=space,
-        user_id=author.user_id,
-        name=author.name,
-        handle=author.handle,
-        language=office.customer_language(author.language) if author.language else None,
-    )
-    contact_id, known = identity.contact_id, not identity.created
-    if identity.gone_at is not None:
-        contacts.back(turn.tx, space, author.user_id)
-    if office.can(inbound.address.channel).attests:
-        contacts.verify(turn.tx, turn.now, identity.id, "platform")
-    if author.verified_phone:
-        contact_id = contacts.prove(
-            turn.tx, turn.now, contact_id, space="phone", user_id=author.verified_phone, how="shared"
-        )
-    if author.verified_email:
-        contact_id = contacts.prove(
-            turn.tx,
-            turn.now,
-            contact_id,
-            space="email",
-            user_id=author.verified_email.lower(),
-            how="attested",
-        )
-    return contact_id, known
-
-
 def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: str) -> Case | None:
-    contact_id, known = meet(turn, inbound)
+    contact_id, known = belonging.meet(turn, inbound)
     spoken = decision.language if decision is not None else ""
-    conversation, there = find_or_open(turn, inbound, contact_id, spoken)
+    conversation, there = belonging.find_or_open(turn, inbound, contact_id, spoken)
     channel = inbound.address.channel
     if there and turn.office.can(channel).subject_threads:
-        inbound = _as_seen_here(turn, inbound, conversation)
+        inbound = belonging.as_seen_here(turn, inbound, conversation)
     message_id = conversations.add(
         turn.tx,
         turn.now,
@@ -335,82 +258,6 @@ def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: 
     _note_participants(turn, inbound, conversation)
     store_files(turn, message_id, channel, inbound.attachments)
     return Case(turn, inbound, conversation, contact_id, message_id, decision, known)
-
-
-def by_hints(turn: Turn, inbound: Inbound) -> Any:
-    """The conversation a mail says it belongs to, as far as that may be believed; None for a new one."""
-    channel = inbound.address.channel
-    refs = []
-    for hint in inbound.thread_hints:
-        kind, _, value = hint.partition(":")
-        if kind == "key":
-            found = conversations.by_key(turn.tx, value)
-            if found is not None and found.channel == channel:
-                return found
-        elif kind == "ref":
-            refs.append(value)
-    found = _by_refs(turn, inbound, refs)
-    if found is not None:
-        return found
-    for hint in inbound.thread_hints:  # weak: they only count for somebody who is in the conversation already
-        kind, _, value = hint.partition(":")
-        candidate = None
-        if kind == "weakref":  # the marker in a quoted body: the conversation's key
-            candidate = conversations.by_key(turn.tx, value)
-        elif kind == "subject" and (number := whole(value)) is not None:
-            ticket = tickets.by_number(turn.tx, number)
-            candidate = conversations.get(turn.tx, ticket.conversation_id) if ticket is not None else None
-        if candidate is not None and candidate.channel == channel and _is_in(turn, inbound, candidate):
-            return candidate
-    return None
-
-
-def whole(text: str) -> int | None:
-    """A number that somebody wrote into a button or a subject; None for what no database takes."""
-    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 9 else None
-
-
-def _by_refs(turn: Turn, inbound: Inbound, refs: list[str]) -> Any:
-    """The conversation that knows one of the ids a mail refers to, or the mail's own (a reply came first).
-
-    An id of one of its messages joins anybody: they have that mail. An id that was only ever mentioned there
-    (the parent we never saw) joins who shares people with it; else a stranger who mentions the id of somebody's
-    mail would catch that person's next one.
-    """
-    channel = inbound.address.channel
-    for ref in refs:
-        found = conversations.by_ref(turn.tx, channel, [ref])
-        if found is not None and (
-            conversations.holds(turn.tx, found.id, ref) or _shares_people(turn, inbound, found)
-        ):
-            return found
-    found = conversations.by_ref(turn.tx, channel, [inbound.event_id])
-    return found if found is not None and _shares_people(turn, inbound, found) else None
-
-
-def _people_in(turn: Turn, conversation: Any) -> set[str]:
-    others = conversations.participants(turn.tx, conversation.id)
-    return {conversation.room_id, *(p.user_id for p in others)}
-
-
-def _shares_people(turn: Turn, inbound: Inbound, conversation: Any) -> bool:
-    named = {inbound.author.user_id, *(p.user_id for p in inbound.participants)}
-    return bool(named & _people_in(turn, conversation))
-
-
-def _is_in(turn: Turn, inbound: Inbound, conversation: Any) -> bool:
-    """Whether a sender is part of a conversation, beyond doubt: a forged one is not."""
-    verified = inbound.author.verified_email is not None
-    return verified and inbound.author.user_id in _people_in(turn, conversation)
-
-
-def _as_seen_here(turn: Turn, inbound: Inbound, conversation: Any) -> Inbound:
-    """A mail in a conversation we know: quotes of what we sent are no news, who is new in it is."""
-    sent = [m.text for m in conversations.history(turn.tx, conversation.id, limit=50) if m.kind == "out"]
-    text = quotes.without_ours(inbound.text, sent)
-    stranger = inbound.kind is Kind.MESSAGE and inbound.author.user_id not in _people_in(turn, conversation)
-    warnings = (*inbound.warnings, "new_participant") if stranger else inbound.warnings
-    return replace(inbound, text=text, warnings=warnings)
 
 
 def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> None:
