@@ -310,10 +310,13 @@ async def test_whoever_is_erased_leaves_no_word_behind_and_everybody_else_keeps_
 
         await world.service.stop(drain_s=0)
         world.service = Service(world.config)
-        await world.service.start()
-        await quiet(world)
-        assert found(world, ERASED) == {}
-        assert present(world) == set(EVERYBODY) - set(ERASED)
+        try:
+            await world.service.start()
+            await quiet(world)
+            assert found(world, ERASED) == {}
+            assert present(world) == set(EVERYBODY) - set(ERASED)
+        finally:
+            await world.service.stop(drain_s=0)
 
 
 def numbers_of(tx: Connection) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import zlib
@@ -15,10 +16,11 @@ import pytest
 from sqlalchemy import Boolean, Connection, Date, DateTime, Integer, LargeBinary, select
 from sqlalchemy.types import JSON
 
-from crm_store import erase, files, schema, stats
+from crm_store import backup, contacts, conversations, erase, files, importer, schema, stats
 from crm_store.backup import _set_sequences
 from crm_store.db import Store
 from crm_store.hours import BusinessHours
+from crm_store.importing.values import Defaults
 from crm_store.privacy import held, listed, tombstones, words
 from crm_store.schema import metadata
 from crm_store.schema.base import UtcDateTime
@@ -297,6 +299,68 @@ async def test_the_list_outside_finds_whom_it_names_and_no_other_secret_reads_it
         listed.read(path, b"another secret")
     await erased(store, 2, erase.Outside(path, b"one secret"))
     assert len(listed.uids(path)) == 2
+
+
+async def test_a_restored_backup_is_erased_again(store: Store, tmp_path: Path) -> None:
+    await desk(store, 3)
+    file, fresh = tmp_path / "backup.db", f"sqlite:///{tmp_path}/fresh/wellheard.db"
+    url = store.url.render_as_string(hide_password=False)
+    outside = erase.Outside(tmp_path / "erased.jsonl", b"one secret")
+    await asyncio.to_thread(backup.backup, url, file)
+    await erased(store, 1, outside)
+    await erased(store, 3, outside)
+    await asyncio.to_thread(backup.restore, fresh, file)
+    async with Store(fresh) as again:
+        assert [c for c in await again.read(cells) if mark(1).lower() in c[1].lower()]
+        assert await erase.replay(again, outside, lambda: NOW) == 2
+        said = await again.read(cells)
+        for person in (1, 3):
+            assert [c for c in said if mark(person).lower() in c[1].lower()] == []
+        assert [c for c in said if mark(2).lower() in c[1].lower()]
+        seen = await again.read(conversations.seen, "support", canary(1, "message", "dedupe"))
+        assert seen  # a mailbox that is read from where the backup was brings nothing back
+        assert await erase.replay(again, outside, lambda: NOW) == 0
+        assert len(listed.uids(tmp_path / "erased.jsonl")) == 2
+
+
+async def test_who_wrote_again_after_being_erased_is_somebody_new(store: Store, tmp_path: Path) -> None:
+    await desk(store)
+    outside = erase.Outside(tmp_path / "erased.jsonl", b"one secret")
+    address = canary(1, "identity", "user_id")
+    await erased(store, 1, outside)
+    back = await store.write(contacts.meet, NOW, space="email", user_id=address, name="back")
+    assert back.created
+    assert await erase.replay(store, outside, lambda: NOW) == 0  # this store knows of that erasure
+    kept = await store.read(contacts.find_identity, "email", address)
+    assert kept is not None
+    assert kept.contact_id == back.contact_id
+
+
+async def test_a_file_does_not_bring_them_back_unless_they_came_by_themselves(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("name,email\nLi Wei,li@customer.example\nAnn,ann@customer.example\n", "utf-8")
+    await importer.run(store, "customers", file, Defaults(), NOW)
+    await erased(store, 1)
+    file.write_text("name,email\nLi Wei,LI@customer.example\nAnn Lee,ann@customer.example\n", "utf-8")
+    report = await importer.run(store, "customers", file, Defaults(), NOW)
+    assert (report.new, report.updated) == (0, 1)
+    assert [(r.line, r.reason_key, r.values) for r in report.rejected] == [(2, "erased", {})]
+    await store.write(contacts.meet, NOW, space="email", user_id="li@customer.example")
+    file.write_text("name,email\nLi Wei,li@customer.example\n", "utf-8")
+    report = await importer.run(store, "customers", file, Defaults(), NOW)
+    assert (report.updated, report.rejected) == (1, [])
+
+
+async def test_a_list_of_another_store_is_refused(store: Store, tmp_path: Path) -> None:
+    await desk(store)
+    path = tmp_path / "erased.jsonl"
+    entry = listed.Entry("1", NOW, (), (), ())
+    listed.add(path, b"one secret", bytes(32), entry)
+    await store.write(tombstones.key)
+    with pytest.raises(listed.Unreadable):
+        await erase.replay(store, erase.Outside(path, b"one secret"), lambda: NOW)
 
 
 @pytest.mark.parametrize(
