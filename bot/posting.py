@@ -37,7 +37,10 @@ def public(
     staff_event_id: str = "",
 ) -> int | None:
     """Write a public message and the row that carries it to the customer. Return the message's id, or None
-    when this event of an agent was taken before. The recipients are frozen here."""
+    when this event of an agent was taken before, or nobody is left to receive it: the customer was erased. The
+    recipients are frozen here."""
+    if not conversation.room_id:
+        return None
     # automatic words go to whoever wrote, never to everybody they named: that would be a mail bomb
     cc = conversations.participants(turn.tx, conversation.id) if member is not None else []
     message_id = conversations.add(
