@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 BATCH = 1000  # rows a transaction: the writer is free again after about 50 ms
+LEAST = 100  # … and fewer, down to this, where the machine takes longer for them
+LONG_S, SHORT_S = 0.15, 0.06
 
 
 class _DryRun(Exception):
@@ -71,9 +74,9 @@ async def run(
     parsed: Iterator[Parsed] = PARSERS[kind](
         read(path, lambda name: field_of(kind, name) is not None), defaults
     )
-    written, run_id, source = 0, 0, f"import:{path.name}"
+    written, run_id, source, size = 0, 0, f"import:{path.name}", BATCH
 
-    def take(count: int = BATCH) -> list[Parsed]:
+    def take(count: int) -> list[Parsed]:
         return list(itertools.islice(parsed, count))
 
     if not dry_run:
@@ -89,9 +92,9 @@ async def run(
             report.resumed = written
             for name in ("new", "updated", "unchanged", "duplicate", "corrections", "inferred"):
                 setattr(report, name, record.counts.get(name, 0))
-    rows = await asyncio.to_thread(take)
+    rows = await asyncio.to_thread(take, size)
     while rows:
-        following = asyncio.create_task(asyncio.to_thread(take))  # read beside the writer
+        following = asyncio.create_task(asyncio.to_thread(take, size))  # read beside the writer
         try:
             batch = await store.write(
                 _write, rows, seen, now, source=source, dry_run=dry_run, record=(run_id, done, report)
@@ -104,6 +107,10 @@ async def run(
         else:
             seen.update(batch.touched, batch.made.get("contact"))
         report.add(batch.report)
+        if batch.took_s > LONG_S:
+            size = min(BATCH, max(LEAST, size // 2))
+        elif batch.took_s < SHORT_S:
+            size = min(BATCH, size * 2)
         done += len(rows)
         if progress is not None:
             progress(done)
@@ -164,6 +171,7 @@ def _write(
     if record is not None:
         run_id, position, counted = record
         runs.note(tx, run_id, position, len(rows), batch, counted)
+    batch.took_s = time.perf_counter() - began
     return batch
 
 

@@ -145,3 +145,4 @@ class Batch:
     touched: dict[int, int] = field(default_factory=dict)  # contacts or orders → the first line about them
     made: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # table → spans of ids
     changes: dict[tuple[str, int], Change] = field(default_factory=dict)  # (table, id)
+    took_s: float = 0.0

@@ -1,0 +1,61 @@
+"""Files in and out by the command line: what came of it, taken back, and how good the data is."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.bot.test_cli import Cli
+
+LIST = "name,email,phone\nAnna,anna@gmial.com,+49301111111\n,bo.smith@example.de,\nAnna,anna@gmail.com,\nX,nope,\n"
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(tmp_path, capsys)
+
+
+def test_an_import_says_what_came_of_it_and_can_be_undone(cli: Cli) -> None:
+    file = cli.file("list.csv", LIST)
+    out, err = cli("import", "customers", file)
+    assert out.splitlines() == [
+        "2 new, 0 updated, 1 unchanged",
+        "1 duplicates, 1 values corrected, 2 inferred",
+    ]
+    assert "to take it back: wellheard import undo 1" in err
+    assert "line 4: again what line 2 is about (by email)" in err
+    assert "line 2: email 'anna@gmial.com' corrected to 'anna@gmail.com'" in err
+    assert "line 5: email (value 'nope')" in err
+    assert "nothing changed: this file is import 1" in cli("import", "customers", file)[1]
+    listed = cli("imports")[0].splitlines()
+    assert [line.split("\t")[0] for line in listed] == ["2", "1"]
+    assert cli.json("imports")[1]["counts"]["new"] == 2
+    assert cli("import", "undo", "1")[0].startswith("2 removed, 0 as before, 0 kept")
+    assert "undone" in cli("imports")[0].splitlines()[1]
+    assert "there is no import 1" in cli("import", "undo", "1", code=1)[1]
+    assert "by its number" in cli("import", "undo", "list.csv", code=1)[1]
+    assert cli("export", "customers")[0].count("\n") == 1
+
+
+def test_the_quality_of_what_came_is_shown(cli: Cli) -> None:
+    cli("import", "customers", cli.file("list.csv", LIST))
+    out, _ = cli("quality")
+    assert out.splitlines()[0] == "everything: index ∞, 2 records, 0 anomalous"
+    assert "import:list.csv" in out
+    whole, _ = cli.json("quality")
+    assert (whole["records"], whole["index"]) == (2, None)
+    assert whole["parts"]["email"] == {"inferred": 1}
+
+
+def test_a_workbook_goes_to_standard_output(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("import", "customers", cli.file("list.csv", LIST))
+    out = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr("sys.stdout", out)
+    from bot.__main__ import main
+
+    assert main(["export", "customers", "--format", "xlsx", "--config", str(cli.config)]) == 0
+    assert isinstance(out.buffer, io.BytesIO)
+    assert b"Bo Smith" in zipfile.ZipFile(out.buffer).read("xl/worksheets/sheet1.xml")
