@@ -137,7 +137,7 @@ def _write(
     dry_run: bool = False,
     record: tuple[int, int, Report] | None = None,
 ) -> Batch:
-    batch = Batch()
+    batch, began = Batch(), time.perf_counter()
     rows = _without_erased(tx, rows)
     people = Contacts(tx, batch, seen, now, source)
     orders = Orders(tx, batch, seen, now, people)
