@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from crm_store import audit, merges, schema, suggestions
 from crm_store.db import Conflict
 from crm_store.search import indexing
+from crm_store.shared_addresses import is_shared
 from crm_store.statement import Statement
 
 contact = schema.contact
@@ -161,7 +162,8 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
 
     When nobody holds it, it is added. When it is of a contact we only know from a file, and the writer is
     nobody yet beyond the account they write from, the two are one: the writer is merged into the imported one.
-    Anything else (a shared browser, a family phone) is left apart for a person to decide, and audited.
+    Anything else (a shared browser, a family phone) is left apart, suggested for a person to decide, and audited;
+    an address of a role (info@) proves nothing about who somebody is.
     """
     known = find_identity(tx, space, user_id)
     if known is None:
@@ -172,9 +174,12 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
         verify(tx, now, known.id, how)
         return contact_id
     detail: dict[str, Any] = {"space": space, "how": how, "contact": known.contact_id}
-    if not (_only_from_a_file(tx, known.contact_id) and _is_nobody_yet(tx, contact_id)):
-        audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
-        suggestions.proved(tx, now, contact_id, known.contact_id, f"{space} {user_id}")
+    if space == "email" and is_shared(user_id):  # several people can prove to read info@
+        return contact_id
+    parted = merges.were_parted(tx, contact_id, known.contact_id)  # staff know better than a platform
+    if parted or not (_only_from_a_file(tx, known.contact_id) and _is_nobody_yet(tx, contact_id)):
+        if suggestions.proved(tx, now, contact_id, known.contact_id, f"{space} {user_id}"):
+            audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
         return contact_id
     try:
         merges.merge(tx, now, known.contact_id, contact_id, actor="system", how=f"{space} {how}")

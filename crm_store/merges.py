@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 
 from crm_store import audit, schema
 from crm_store.rows import insert_id
@@ -325,12 +325,23 @@ def undo(tx: Connection, now: datetime, merge_id: int, *, actor: str) -> int:
     tx.execute(
         update(s)
         .where(s.c.low_id == low, s.c.high_id == high, s.c.state == "merged")
-        .values(state="open", decided_at=None, decided_by="")
+        .values(state="rejected", decided_at=now, decided_by=actor)
     )
     indexing.changed(tx, "contact", [row.keep_id, row.drop_id])
     for one in (row.keep_id, row.drop_id):
         audit.record(tx, now, actor, "unmerge", f"contact:{one}", merge=merge_id)
     return int(row.drop_id)
+
+
+def were_parted(tx: Connection, one: int, other: int) -> bool:
+    """Whether the two, or those who are part of them, were one once and made two again: they are two."""
+    ids, others = group(tx, one), group(tx, other)
+    pair = or_(
+        and_(merge_table.c.keep_id.in_(ids), merge_table.c.drop_id.in_(others)),
+        and_(merge_table.c.keep_id.in_(others), merge_table.c.drop_id.in_(ids)),
+    )
+    undone = select(merge_table.c.id).where(pair, merge_table.c.undone_at.is_not(None)).limit(1)
+    return tx.execute(undone).first() is not None
 
 
 def undoable(tx: Connection, merge_id: int) -> Any:

@@ -248,7 +248,7 @@ def note(tx: Connection, now: datetime, looked: Looked) -> list[int]:
 def suggest(tx: Connection, now: datetime, pair: Pair) -> int | None:
     """Keep a pair; return its id when it is new. None when it is known, was rejected, or there are enough."""
     one, other = merges.current(tx, pair.one), merges.current(tx, pair.other)
-    if one == other or _was_rejected(tx, one, other):
+    if one == other or _was_rejected(tx, one, other) or merges.were_parted(tx, one, other):
         return None
     low, high = sorted((one, other))
     known = tx.execute(
@@ -271,9 +271,9 @@ def suggest(tx: Connection, now: datetime, pair: Pair) -> int | None:
     return int(made) if made is not None else None
 
 
-def proved(tx: Connection, now: datetime, one: int, other: int, what: str) -> None:
-    """Somebody proved to be another one, and both are somebody already: people decide."""
-    suggest(tx, now, Pair(one, other, round(100 * WEIGHTS["proved"]), (("proved", what),)))
+def proved(tx: Connection, now: datetime, one: int, other: int, what: str) -> int | None:
+    """Somebody proved to be another one, and both are somebody already: people decide. None when that is known."""
+    return suggest(tx, now, Pair(one, other, round(100 * WEIGHTS["proved"]), (("proved", what),)))
 
 
 def reject(tx: Connection, now: datetime, suggestion_id: int, actor: str) -> bool:

@@ -170,20 +170,16 @@ def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int,
 
 
 def _merge(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
-    """With whom is asked first; the command shows what would become of it and asks again."""
+    """With whom is asked first; the command finds them, shows what would become of it and asks again."""
     from bot import commands
-    from bot.commands import customer
 
     access.seen_contact(turn, member, contact_id)
     lang = turn.language_of(member)
     if what == "merge":
         forms.open_form(turn, inbound, member, forms.merge(turn, contact_id, lang))
         return
-    other = " ".join(inbound.values.get("text", "").split())[:200]
-    found = customer.look_for(turn, member, other, limit=2) if other else []
-    if len(found) != 1:
-        raise UserError("whom.several" if found else "profile.nobody", text=other)
-    commands.run(turn, inbound, member, text=f"/merge {contact_id} {found[0]}")
+    if other := " ".join(inbound.values.get("text", "").split())[:200]:
+        commands.run(turn, inbound, member, text=f"/merge C{contact_id} | {other}")
 
 
 def _deal(turn: Turn, inbound: Inbound, member: Member, number: int, what: str) -> None:

@@ -184,7 +184,9 @@ async def test_better_evidence_raises_the_score_and_a_merge_decides(store: Store
     assert await store.read(suggestions.of, 1) == []
     assert await store.read(suggestions.best) == []
     await store.write(merges.undo, NOW, number, actor="staff:1")
-    assert len(await store.read(suggestions.of, 1)) == 1
+    assert await store.read(suggestions.of, 1) == [], "whoever makes two of them says that they are two"
+    await store.write(writes, who, "my e-mail is li.wei@blau.example")
+    assert await found(store) == []
 
 
 async def test_there_are_never_too_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +226,18 @@ async def test_what_is_attested_links_whoever_is_nobody_yet_and_that_can_be_take
     await store.write(merges.undo, NOW + timedelta(days=1), merge.id, actor="staff:1")
     identities = await store.read(contacts.identities, who)
     assert [(i.space, i.user_id) for i in identities] == [("telegram", "7001")]
+    again = {"space": "phone", "user_id": "+447700900123", "how": "shared"}
+    assert await store.write(contacts.prove, NOW, who, **again) == who, (
+        "what staff took back is not done again"
+    )
+
+
+async def test_an_attested_address_of_a_role_links_nobody(store: Store) -> None:
+    await store.write(person, "Shop", ("email", "info@blau.example"))
+    who = await store.write(person, "Li", ("slack", "T1:U1"))
+    again = {"space": "email", "user_id": "info@blau.example", "how": "attested"}
+    assert await store.write(contacts.prove, NOW, who, **again) == who
+    assert await store.read(suggestions.best) == []
 
 
 async def test_only_one_process_takes_what_is_new(store: Store) -> None:
