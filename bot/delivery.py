@@ -353,7 +353,7 @@ class Delivery:
 
     async def _later(self, row: Leaving, error: RetryLater) -> None:
         now = self._clock()
-        if now - row.created_at > GIVE_UP_AFTER:
+        if now - row.created_at > GIVE_UP_AFTER or row.op == Op.TYPING:  # which is for now or never
             await self._end(row, "dead", error.reason)
             return
         backoff = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(row.attempts - 1, 16))

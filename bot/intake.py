@@ -24,6 +24,7 @@ from bot.cleaning import clean
 from bot.decisions import decide_for
 from bot.office import Office, Turn
 from bot.sandbox import MANY, DecodeFailed, Sandbox
+from bot.thinking import thinking
 from bot.yielding import Yielding
 from channels.base import Channel, Examines, Isolated
 from channels.conversation import Inbound, Kind, Raw
@@ -275,7 +276,8 @@ class Intake:
         if inbound.kind not in (Kind.MESSAGE, Kind.COMMAND):
             return Prepared(inbound)
         if commands.is_one(inbound) and commands.is_read(inbound.text):
-            performed = await self._store.read(self._perform, inbound)
+            async with thinking(channel, inbound.address):
+                performed = await self._store.read(self._perform, inbound)
             if performed is not None:
                 return Prepared(inbound, performed=performed)
         if self._office.is_staff_room(inbound.address.channel, inbound.address.room_id):

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from bot.answers.index import ArticleIndex
 from bot.decisions import all_articles
 from bot.office import Office, Turn
-from bot.service import snooze, waiting
+from bot.service import menus, snooze, waiting
 from crm_store import api, schema, upkeep, webhooks
 from crm_store.db import Store
 
@@ -55,6 +55,7 @@ class Jobs:
         now = self._clock()
         snooze.wake_due(Turn(tx, self._office, now))
         waiting.sweep(Turn(tx, self._office, now))
+        menus.sync(Turn(tx, self._office, now))
         upkeep.forget_expectations(tx, now)
         upkeep.forget_counters(tx, now - timedelta(days=1))
         upkeep.forget_posts(tx, now - timedelta(days=self._office.config.line.keep_raw_days))

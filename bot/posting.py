@@ -95,6 +95,26 @@ def public(
     return message_id
 
 
+def typing(turn: Turn, conversation: Any) -> None:
+    """Let the customer see, where that is possible, that somebody is writing: while a reply is held."""
+    if not turn.office.can(conversation.channel).typing:
+        return
+    outbox.put(
+        turn.tx,
+        outbox.Order(
+            channel=conversation.channel,
+            room_id=conversation.room_id,
+            thread_id=conversation.thread_id,
+            lane=f"typing:{conversation.channel}:{conversation.room_id}",
+            op=Op.TYPING,
+            purpose="typing",
+            body=rich.dump(Reply()),
+            due_at=turn.now,
+        ),
+        turn.now,
+    )
+
+
 def unthreaded(turn: Turn, channel: str, room_id: str, subject: str, reply: Reply) -> None:
     """Send something automatic that belongs to no conversation (a code). It carries no customer's words."""
     outbox.put(

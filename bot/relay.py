@@ -99,6 +99,8 @@ def reply(
     )
     conversations.mute_bot(turn.tx, conversation.id, True)
     message = conversations.get_message(turn.tx, message_id)
+    if hold_s:
+        posting.typing(turn, conversation)
     if hold_s and in_thread:
         posting.mark(
             turn, message, "held", room_id=inbound.address.room_id, thread_id=inbound.address.thread_id

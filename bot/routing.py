@@ -10,7 +10,7 @@ from bot.access import Member, member, recognise
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import actions, bounce, card, desk, forwards, opening, placing, unfurl
+from bot.service import actions, bounce, card, desk, forwards, menus, opening, placing, unfurl
 from channels import rich
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Reply, Text
@@ -183,6 +183,7 @@ def _redeem(turn: Turn, inbound: Inbound) -> bool:
     lang = turn.language_of(member(row, inbound.author.language))
     text = say("staff.welcome", lang, name=row.name, role=say(f"role.{row.role}", lang))
     posting.answer(turn, inbound.address, Reply.of(text))
+    menus.sync(turn)
     return True
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from channels.conversation import Attachment, Author, Inbound, Outbound, Raw, Sent
+from channels.conversation import Address, Attachment, Author, Inbound, Outbound, Raw, Sent
 
 if TYPE_CHECKING:
     from aiohttp.web import RouteDef
@@ -77,6 +77,8 @@ class Capabilities:
     attests: bool = False  # the platform vouches for who writes
     subject_threads: bool = False  # conversations are told apart by thread_hints, not by room (e-mail)
     rating_link: bool = False  # buttons cannot be shown: ratings are asked for by signed link
+    typing: bool = False  # Op.TYPING
+    menus: bool = False  # Op.MENU; a private room's id is the person's
     text_limit: int = 0  # code points a message; the adapter splits, 0 for none
     shared_rooms: str = ""  # a pattern: the ids of rooms that several people read
 
@@ -158,6 +160,14 @@ class NamesStaff(Protocol):
     """A channel that shows staff to each other and has nowhere to look their names up."""
 
     names: Callable[[str], Awaitable[str]] | None  # set by the owner: user_id → name, "" when unknown
+
+
+@runtime_checkable
+class Types(Protocol):
+    """A channel that can show that an answer is being made."""
+
+    async def types(self, address: Address) -> None:
+        """Show it for some seconds. What fails is nothing: it never raises."""
 
 
 class Journal(Protocol):

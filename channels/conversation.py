@@ -108,6 +108,10 @@ class Op(StrEnum):
     DELETE = "delete"  # take target_id back
     MARK = "mark"  # show a delivery state on the agent's own message target_id; mark is "held" …
     FORM = "form"  # open reply's Form for `trigger`
+    TYPING = "typing"  # show for a moment that somebody is writing
+    MENU = (
+        "menu"  # the commands that the person of this private room may use: reply's Fields, none for no list
+    )
 
 
 @dataclass(frozen=True, slots=True)

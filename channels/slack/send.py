@@ -59,6 +59,8 @@ class Sender:
                 return await self._mark(message)
             case Op.FORM:
                 return await self._form(message)
+            case Op.TYPING | Op.MENU:
+                raise Undeliverable(f"Slack has no {message.op} for apps")
             case _:
                 assert_never(message.op)
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from aiogram.methods import GetChat, GetChatMember, GetFile, GetMe, GetWebhookInfo
 from aiohttp import web
+from structlog import get_logger
 
-from channels.base import Capabilities, Check, Door, FetchFailed, Quiet, RetryLater, Setup
-from channels.conversation import Attachment, Author, Inbound, Outbound, Raw, Sent
+from channels.base import Capabilities, Check, Door, FetchFailed, Quiet, RetryLater, Setup, Undeliverable
+from channels.conversation import Address, Attachment, Author, Inbound, Outbound, Raw, Sent
 from channels.telegram import decode as decoding
 from channels.telegram.api import DOWNLOAD_LIMIT, Api, Refused
 from channels.telegram.keyboards import Keyboards
@@ -19,6 +20,8 @@ from channels.telegram.receive import Receiver, Sleep, webhook_problem
 from channels.telegram.render import TEXT_LIMIT
 from channels.telegram.sender import Sender
 from channels.telegram.settings import Settings
+
+log = get_logger()
 
 
 class TelegramChannel(Quiet):
@@ -39,6 +42,8 @@ class TelegramChannel(Quiet):
             private=True,
             commands=True,
             text_limit=TEXT_LIMIT,
+            typing=True,
+            menus=True,
             shared_rooms=r"-\d+",
         )
         self._setup = setup
@@ -63,6 +68,12 @@ class TelegramChannel(Quiet):
 
     async def send(self, message: Outbound) -> Sent:
         return await self._sender.send(message)
+
+    async def types(self, address: Address) -> None:
+        try:
+            await self._sender.types(address)
+        except (RetryLater, Undeliverable) as error:
+            log.debug("telegram_not_typing", channel=self.name, reason=error.reason)
 
     async def close(self) -> None:
         await self._api.close()

@@ -320,19 +320,23 @@ class Receiver:
         if not room:
             return
         for language, described in self._setup.commands.items():
-            commands = [
-                BotCommand(command=name, description=text[:256])
-                for name, text in described.items()
-                if name.isascii() and name.replace("_", "a").isalnum() and name.islower() and len(name) <= 32
-                if text.strip()
-            ]
             code = None if language == "en" else language.split("-")[0][:2]
             scope = BotCommandScopeChat(chat_id=room)
             try:
-                method = SetMyCommands(commands=commands[:100], scope=scope, language_code=code)
+                method = SetMyCommands(commands=bot_commands(described), scope=scope, language_code=code)
                 await self._api.call(method)
             except Exception as error:  # a convenience: it may not end the channel
                 log.warning("telegram_commands_not_set", channel=self._setup.name, reason=str(error))
+
+
+def bot_commands(described: Mapping[str, str]) -> list[BotCommand]:
+    """Those that Telegram can list: at most a hundred, with names of small letters."""
+    return [
+        BotCommand(command=name, description=text[:256])
+        for name, text in described.items()
+        if name.isascii() and name.replace("_", "a").isalnum() and name.islower() and len(name) <= 32
+        if text.strip()
+    ][:100]
 
 
 def webhook_problem(found: Any, expected: str) -> str | None:

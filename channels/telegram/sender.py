@@ -12,6 +12,7 @@ import structlog
 from aiogram import methods
 from aiogram.methods import TelegramMethod
 from aiogram.types import (
+    BotCommandScopeChat,
     BufferedInputFile,
     ForceReply,
     InlineKeyboardMarkup,
@@ -26,12 +27,12 @@ from aiogram.types import (
 
 from channels.base import RetryLater, Undeliverable
 from channels.conversation import Address, Op, Outbound, Sent
-from channels.rich import to_text
+from channels.rich import Fields, to_text
 from channels.telegram import render
 from channels.telegram.api import Api, Refused, TooMany
 from channels.telegram.keyboards import Keyboards
 from channels.telegram.limits import Limits
-from channels.telegram.receive import Sleep
+from channels.telegram.receive import Sleep, bot_commands
 
 log = structlog.get_logger()
 
@@ -84,6 +85,11 @@ class Sender:
                 return await self._delete(message)
             case Op.MARK:
                 return await self._mark(message)
+            case Op.TYPING:
+                await self.types(message.address)
+                return Sent("", message.address)
+            case Op.MENU:
+                return await self._menu(message)
             case _:
                 assert_never(message.op)
 
@@ -238,6 +244,27 @@ class Sender:
         except Undeliverable as error:
             log.info("telegram_no_reaction", channel=self._name, reason=error.reason)
         return Sent(message.target_id, message.address)
+
+    async def types(self, address: Address) -> None:
+        """Show for five seconds that somebody is writing."""
+        method = methods.SendChatAction(
+            chat_id=_chat(address.room_id),
+            action="typing",
+            message_thread_id=int(address.thread_id) if address.thread_id else None,
+        )
+        await self._call(address.room_id, method, counted=False)
+
+    async def _menu(self, message: Outbound) -> Sent:
+        """The list that this person sees in their chat with us: in any language, since it is in theirs."""
+        chat = message.address.room_id
+        pairs = [pair for block in message.reply.blocks if isinstance(block, Fields) for pair in block.pairs]
+        scope = BotCommandScopeChat(chat_id=_chat(chat))
+        listed = bot_commands(dict(pairs))
+        method: TelegramMethod[Any] = methods.DeleteMyCommands(scope=scope)
+        if listed:
+            method = methods.SetMyCommands(commands=listed, scope=scope)
+        await self._call(chat, method, counted=False)
+        return Sent("", message.address)
 
     # --- how it is called ----------------------------------------------------------------------------------
 

@@ -125,6 +125,8 @@ class WebChannel(Quiet):
             case Op.FORM:
                 client = message.trigger.rpartition("|")[2]
                 entry |= {"type": "form", "trigger": client, "blocks": await self._blocks(message)}
+            case Op.TYPING | Op.MENU:
+                raise Undeliverable(f"the web chat has no {message.op}")
         number = await self.journal.append(room, f"out:{message.key}", entries.dumped(entry))
         event_id = f"{room}:{number}"
         address = Address(self.name, room, message.address.thread_id)

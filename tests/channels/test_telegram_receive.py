@@ -191,6 +191,7 @@ def test_naming_the_channel_does_not_load_its_sdk() -> None:
 
 async def test_the_commands_are_shown_in_the_staff_group_only() -> None:
     async with FakeTelegram() as tg:
+        tg.add_group(-1001, "Staff", forum=True)
         commands = {"en": {"help": "Help", "Bad Name": "x"}, "zh-CN": {"help": "帮助"}}
         channel, door = channel_for(tg, staff_channel="-1001", commands=commands), FakeDoor()
         async with running(channel, door):

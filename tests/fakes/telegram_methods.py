@@ -173,13 +173,18 @@ class Methods:
             "pending_update_count": len(self.pending),
         }
 
-    async def _setMyCommands(self, params: dict[str, Any], _f: Any) -> Any:
+    def _scope(self, params: dict[str, Any]) -> tuple[str, str]:
         scope = rules.parsed(params.get("scope") or '{"type":"default"}', "scope")
-        key = json.dumps(scope, sort_keys=True), params.get("language_code", "")
-        self.commands[key] = rules.check_commands(params["commands"])
+        if scope["type"] == "chat":
+            self._chat({"chat_id": str(scope.get("chat_id"))})
+        return json.dumps(scope, sort_keys=True), params.get("language_code", "")
+
+    async def _setMyCommands(self, params: dict[str, Any], _f: Any) -> Any:
+        self.commands[self._scope(params)] = rules.check_commands(params["commands"])
         return True
 
-    async def _deleteMyCommands(self, _p: dict[str, Any], _f: Any) -> Any:
+    async def _deleteMyCommands(self, params: dict[str, Any], _f: Any) -> Any:
+        self.commands.pop(self._scope(params), None)
         return True
 
     async def _sendMessage(self, params: dict[str, Any], _f: Any) -> Any:
@@ -213,6 +218,8 @@ class Methods:
         return [self._post(c, m) for c, m in made]
 
     async def _sendChatAction(self, params: dict[str, Any], _f: Any) -> Any:
+        if params.get("action") not in ("typing", "upload_photo", "upload_document", "upload_video"):
+            raise bad("wrong parameter action in request")
         self._chat(params)
         return True
 
