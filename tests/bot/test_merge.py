@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -265,3 +266,41 @@ def _profile(tx: Connection, world: Any, contact_id: int) -> str:
     turn = Turn(tx, world.service.office, world.service.clock())
     blocks = suggesting.blocks(turn, replace(member(people.by_name(tx, "Mei")), language="en"), contact_id)
     return rich.to_text(Reply(tuple(blocks)))
+
+
+async def test_on_the_card_the_other_one_is_looked_for_in_a_form(tmp_path: Path) -> None:
+    async with running(tmp_path, telegram=True, slack=True, web=False) as world:
+        slack, tg = world.slack, world.telegram
+        assert slack is not None
+        assert tg is not None
+        slack.add_user("U0MEI", name="Mei")
+        await enrol(world, "slack", f"{slack.team}:U0MEI", "Mei")
+        path = tmp_path / "customers.csv"
+        path.write_text(CUSTOMERS)
+        await importer.run(world.store, "customers", path, Defaults(), world.service.clock())  # type: ignore[arg-type]
+        tg.user_says(7001, "My parcel is broken, this is the third time I write!", name="Bo")
+        card = (await wait(lambda: slack.messages(slack.staff_channel), "a card"))[0]
+        await slack.press("U0MEI", card, "Profile")
+
+        def aside(*words: str) -> Any:
+            found = (m for m in slack.ephemerals if set(words) <= set(slack.buttons(m)))
+            return next(found, None)
+
+        shown = await wait(lambda: aside("合并"), "the customer's card")
+        await slack.press("U0MEI", shown, "合并")
+        form = (await wait(lambda: slack.views, "a form"))[-1]
+        assert "Bo" in slack.text(form)
+        await slack.submits("U0MEI", form, {"text": "Ann O'Neil"})
+        several = await wait(lambda: aside("Ann O'Neil (C4) · ann@oneil.example"), "who is meant")
+        await slack.press("U0MEI", several, "Ann O'Neil (C4) · ann@oneil.example")
+        await slack.press("U0MEI", await wait(lambda: aside("确认", "取消"), "the preview"), "确认")
+        (row,) = await wait_for(world, merges.recent)
+        assert (row.keep_id, row.drop_id) == (5, 4)
+
+
+async def wait_for(world: Any, look: Any) -> Any:
+    """What a look at the store finds, as soon as it finds something."""
+    async with asyncio.timeout(20):
+        while not (found := await world.store.read(look)):
+            await asyncio.sleep(0.03)
+    return found
