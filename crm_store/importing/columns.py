@@ -25,6 +25,7 @@ _CUSTOMERS = {
     "language": "language lang locale 语言 语种",
     "timezone": "timezone time_zone tz 时区",
     "telegram": "telegram telegram_handle telegram_username telegram账号 电报",
+    "consent": "consent consents opt_in optin marketing_consent newsletter 授权 同意 订阅",
 }
 _ORDERS = {
     "number": "number order order_no order_number order_id 订单号 订单编号 订单 单号",

@@ -42,6 +42,7 @@ class CustomerRow(NamedTuple):
     fields: tuple[tuple[str, str], ...] = ()
     guessed: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[Note, ...] = ()
+    consents: tuple[tuple[str, str], ...] = ()  # (purpose, granted or withdrawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,7 @@ def _customer(
         extra,
         tuple(guessed),
         tuple(notes),
+        values.consents(said["consent"]) if "consent" in said else (),
     )
 
 

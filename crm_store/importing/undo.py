@@ -212,6 +212,12 @@ def _remove_contacts(tx: Connection, run_id: int, first: int, last: int, at: dat
     done = Undone()
     here = contact.c.id.between(first, last)
     rows = list(tx.execute(select(contact.c.id, contact.c.name, contact.c.updated_at).where(here)))
+    consent = schema.consent
+    tx.execute(
+        delete(consent)
+        .where(consent.c.contact_id.between(first, last))
+        .where(consent.c.actor == "import", consent.c.created_at == at)
+    )
     used = _used(tx, first, last)
     ours = runs.ranges(tx, run_id, "identity")
     low, high = min((r[0] for r in ours), default=0), max((r[1] for r in ours), default=0)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from crm_store.consent import GRANTED, PURPOSE, WITHDRAWN
 from crm_store.importing import guesses
 from crm_store.importing.phones import phone as _phone
 from crm_store.importing.phones import plain as plain_phone
@@ -53,6 +54,8 @@ class Note(NamedTuple):
 Notes = list[Note]
 
 _SEVERAL = re.compile(r"[,;|\n，；、]")
+_YES = frozenset(("yes", "y", "true", "1", "on", "granted", "是", "同意", "已同意"))
+_NO = frozenset(("no", "n", "false", "0", "off", "withdrawn", "否", "不同意", "已撤回"))
 _WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0b\uff20\u3000]+")  # letters, digits, + @
 _PLAIN_ADDRESS = re.compile(r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -98,6 +101,19 @@ def several(value: Any) -> list[str]:
         return [text] if (text := clean(value)) else []
     parts = value if isinstance(value, list) else _SEVERAL.split(multiline(value))
     return list(dict.fromkeys(text for text in map(clean, parts) if text))
+
+
+def consents(value: Any) -> tuple[tuple[str, str], ...]:
+    """Purposes with what was said of them: "marketing_email", "-marketing_email" for withdrawn; a yes or a no
+    is about mail. What is no purpose says nothing."""
+    found: dict[str, str] = {}
+    for text in several(value):
+        word = text.casefold()
+        state = WITHDRAWN if word.startswith("-") or word in _NO else GRANTED
+        purpose = "marketing_email" if word in _YES or word in _NO else "_".join(word.lstrip("-+").split())
+        if PURPOSE.fullmatch(purpose):
+            found[purpose] = state
+    return tuple(found.items())
 
 
 def emails(value: Any, notes: Notes | None = None) -> list[str]:

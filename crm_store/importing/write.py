@@ -27,6 +27,7 @@ contact, identity, mark = schema.contact, schema.identity, schema.contact_mark
 TEXTS = ("name", "company", "country", "city", "language", "timezone")
 COLUMNS = (*TEXTS, "tags", "fields")
 _CONTACT = ("id", *COLUMNS, "source", "created_at", "updated_at")
+_KNOWN = ("id", *COLUMNS, "updated_at")
 _IDENTITY = ("id", "contact_id", "space", "user_id", "name", "handle", "created_at")
 _MARK = ("contact_id", "field", "value", "how", "was")
 _change = Statement(
@@ -60,10 +61,11 @@ class Contacts:
         wanted |= {("email", n.was.lower()) for person in people for n in person.notes if n.how == "domain"}
         self.owners = bulk.owners(self.tx, wanted)
         ids = set(self.owners.values())
-        for row in bulk.by_ids(self.tx, contact, ids):
-            self.known[row.id] = dict(row._mapping)
+        for row in bulk.by_ids(self.tx, contact, ids, only=_KNOWN):
+            self.known[row[0]] = dict(zip(_KNOWN, row, strict=True))
         for row in bulk.by_ids(self.tx, mark, ids, "contact_id"):
-            self.marks.setdefault(row.contact_id, {})[row.field] = (row.value, row.how, row.was)
+            contact_id, name, *values = row
+            self.marks.setdefault(contact_id, {})[name] = tuple(values)
         strangers = sum(not any(key in self.owners for key in person.keys) for person in people)
         self._next = list(bulk.draw_ids(self.tx, contact, strangers))[::-1]
 
