@@ -30,8 +30,9 @@ from bot.leader import Leader
 from bot.mail_audit import Auditor
 from bot.office import Office
 from bot.privacy import Eraser, TakeoutPage
+from bot.suggester import Suggester
 from bot.vault import StoreVault
-from bot.webhooks import Webhooks
+from bot.webhooks import Outlet, Webhooks
 from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
 from crm_store import inbox, migrations, moves, outbox, people, upkeep, wakeups
 from crm_store.db import Store, StoreError
@@ -124,11 +125,18 @@ class Service:
         self.doors = {
             name: ChannelDoor(self.store, name, self.clock, self.intake.wake) for name in self.channels
         }
-        self.webhooks = Webhooks(self.store, self.config.webhooks, self.clock)
+        self.webhooks = Webhooks(self.store, self.config.webhooks, self.clock, outlets=self._relays())
         await self.webhooks.install()
         await self._listen()
         jobs = Jobs(self.store, self.office, self.clock)
         eraser = Eraser(self.store, self.office, self.clock, self.delivery.wake)
+        suggester = Suggester(
+            self.store,
+            self.office,
+            self.clock,
+            wake_delivery=self.delivery.wake,
+            crowded=self.intake.crowded,
+        )
         auditor = Auditor(self.store, self.office, self.channels, self.doors, self.clock, self.delivery.wake)
         self._tasks = [
             asyncio.create_task(self._watched(self.intake.run()), name="intake"),
@@ -140,6 +148,7 @@ class Service:
             asyncio.create_task(
                 self._watched(Indexer(self.store, crowded=self.intake.crowded).run()), name="indexer"
             ),
+            asyncio.create_task(self._watched(suggester.run()), name="suggester"),
         ]
         if self.store.dialect == "postgresql":
             self._tasks.append(asyncio.create_task(self._watched(self._hear()), name="wakeups"))
@@ -148,6 +157,13 @@ class Service:
             for name, channel in self.channels.items()
         ]
         log.info("started", channels=sorted(self.channels), port=self.port)
+
+    def _relays(self) -> list[Outlet]:
+        if not self.config.events.url:
+            return []
+        from bot.event_relay import EventRelay  # an extra: for who has a broker
+
+        return [EventRelay(self.config.events)]
 
     def _build(self, secret: bytes) -> list[StoreJournal]:
         journals = []

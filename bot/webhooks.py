@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -74,6 +74,20 @@ def body_of(row: Leaving, said: Any) -> bytes:
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+class Outlet(Protocol):
+    """A receiver that is no URL: the event relay. `url` is what its rows are addressed to."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def events(self) -> Sequence[str]: ...
+
+    first_retry_s: float
+
+    async def send(self, row: Leaving, body: bytes) -> None: ...  # or Refused
+    async def close(self) -> None: ...
+
+
 class Webhooks:
     """Tells until cancelled."""
 
@@ -83,10 +97,13 @@ class Webhooks:
         receivers: Sequence[WebhookSettings],
         clock: Callable[[], datetime],
         *,
+        outlets: Sequence[Outlet] = (),
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
-        self._receivers = {one.url: one for one in receivers}
+        self._outlets = {one.url: one for one in outlets}
+        self._receivers: dict[str, WebhookSettings | Outlet] = {one.url: one for one in receivers}
+        self._receivers |= self._outlets
         self._clock = clock
         self._jitter = jitter
         self._wake = asyncio.Event()
@@ -109,17 +126,24 @@ class Webhooks:
             return
         async with _session(private=False) as outside, _session(private=True) as inside:
             self._sessions = {False: outside, True: inside}
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    self._wake.clear()
-                    try:
-                        found = await self._claim(group)
-                    except Exception:  # the store is away: what it holds is still there when it is back
-                        log.exception("webhooks_wait_for_the_store")
-                        await asyncio.sleep(STORE_AGAIN_S)
-                        continue
-                    if not found:
-                        await self._rest()
+            try:
+                await self._run()
+            finally:
+                for outlet in self._outlets.values():
+                    await outlet.close()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                try:
+                    found = await self._claim(group)
+                except Exception:  # the store is away: what it holds is still there when it is back
+                    log.exception("webhooks_wait_for_the_store")
+                    await asyncio.sleep(STORE_AGAIN_S)
+                    continue
+                if not found:
+                    await self._rest()
 
     async def _rest(self) -> None:
         try:
@@ -167,7 +191,11 @@ class Webhooks:
     async def _tell(self, row: Leaving) -> None:
         receiver = self._receivers[row.url]
         try:
-            await self._send(receiver, row, body_of(row, await self._store.read(_said, row)))
+            body = body_of(row, await self._store.read(_said, row))
+            if isinstance(receiver, WebhookSettings):
+                await self._send(receiver, row, body)
+            else:
+                await receiver.send(row, body)
         except Refused as refused:
             await self._later(receiver, row, refused)
         except Exception as error:
@@ -210,7 +238,7 @@ class Webhooks:
             raise Refused(f"answered {status}", _seconds(after, self._clock()), away=True)
         raise Refused(f"answered {status}")
 
-    async def _later(self, receiver: WebhookSettings, row: Leaving, refused: Refused) -> None:
+    async def _later(self, receiver: WebhookSettings | Outlet, row: Leaving, refused: Refused) -> None:
         now = self._clock()
         if refused.away:
             self._away[row.url] += 1
