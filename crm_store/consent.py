@@ -63,6 +63,32 @@ def current(tx: Connection, contact_id: int) -> dict[str, Any]:
     return {row.purpose: row for row in ledger(tx, contact_id)}
 
 
+def current_of(tx: Connection, contact_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """What counts for each of these contacts: purpose → state."""
+    found: dict[int, dict[str, str]] = {}
+    query = select(consent.c.contact_id, consent.c.purpose, consent.c.state)
+    query = query.where(consent.c.contact_id.in_(list(contact_ids))).order_by(consent.c.at, consent.c.id)
+    for contact_id, purpose, state in tx.execute(query):
+        found.setdefault(contact_id, {})[purpose] = state
+    return found
+
+
+def in_words(states: dict[str, str]) -> list[str]:
+    """As files have it: "marketing_email", "-marketing_email" for what was withdrawn."""
+    return [purpose if state == GRANTED else f"-{purpose}" for purpose, state in sorted(states.items())]
+
+
+def said_by_file(
+    tx: Connection, now: datetime, contact_id: int, said: Sequence[tuple[str, str]], source: str
+) -> None:
+    """Note what a file says. It grants nothing that was withdrawn: lists are older than what people said."""
+    stands = current(tx, contact_id)
+    for purpose, state in said:
+        known = stands.get(purpose)
+        if known is None or (state == WITHDRAWN and known.state == GRANTED):
+            add(tx, now, contact_id, purpose, state, source=source, actor="import")
+
+
 def granted(tx: Connection, contact_id: int, purpose: str) -> bool:
     """Whether it may be done. What nobody granted is not granted."""
     stands = current(tx, contact_id).get(purpose)

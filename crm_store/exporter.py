@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 from sqlalchemy import Connection, select
 
-from crm_store import schema
+from crm_store import consent, schema
 from crm_store import workbook as workbooks
 from crm_store.contacts import LIVE
 from crm_store.money import in_units
@@ -129,6 +129,7 @@ def _customers(tx: Connection) -> Iterator[list[Any]]:
             spaces = held.setdefault(known.contact_id, {})
             shown = known.handle and f"@{known.handle}" if known.space == "telegram" else known.user_id
             spaces.setdefault(known.space, []).extend([shown] if shown else [])
+        agreed = consent.current_of(tx, [row.id for row in page])
         for row in page:
             spaces = held.get(row.id, {})
             yield [
@@ -145,6 +146,7 @@ def _customers(tx: Connection) -> Iterator[list[Any]]:
                 row.timezone,
                 row.tags,
                 row.fields,
+                consent.in_words(agreed.get(row.id, {})),
                 row.source,
                 row.created_at,
             ]
@@ -226,7 +228,7 @@ _CUSTOMERS = [
         "language",
         "timezone",
     ),
-    *("tags", "fields", "source", "created_at"),
+    *("tags", "fields", "consent", "source", "created_at"),
 ]
 _ORDERS = [
     *("number", "ordered_at", "status", "amount", "currency", "tracking", "email", "phone", "ref", "lines"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from crm_store import schema
+from crm_store import consent, schema
 from crm_store.db import Store
 from crm_store.importing import bulk, runs
 from crm_store.importing.columns import Kind, field_of
@@ -166,6 +166,9 @@ def _write(
             report.unchanged += 1
     people.flush()
     orders.flush()
+    for row in rows:
+        if isinstance(row, CustomerRow) and row.consents and (found := people.find(row)):
+            consent.said_by_file(tx, now, found[0], row.consents, source)
     if dry_run:
         raise _DryRun(batch)
     if record is not None:
