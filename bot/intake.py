@@ -25,7 +25,7 @@ from bot.decisions import decide_for
 from bot.office import Office, Turn
 from bot.sandbox import MANY, DecodeFailed, Sandbox
 from bot.thinking import thinking
-from bot.yielding import Yielding
+from bot.yielding import FEW, Yielding
 from channels.base import Channel, Examines, Isolated
 from channels.conversation import Inbound, Kind, Raw
 from crm_store import erase, inbox
@@ -150,7 +150,15 @@ class Intake:
         self, tx: Connection, room: int, busy: list[tuple[str, str]], skip: list[str]
     ) -> list[list[Waiting]]:
         now, lease_s = self._store.now(tx), self._office.config.line.lease_s
-        return inbox.claim(tx, now, lanes=room, lease_s=lease_s, busy=busy, skip=skip)
+        lanes: list[list[Waiting]] = []
+        skipped = list(skip)
+        while found := inbox.claim(tx, now, lanes=room, lease_s=lease_s, busy=busy, skip=skipped):
+            lanes += found
+            if room > FEW:
+                break
+            # few of each: a chat does not wait for the thousand mails before it
+            skipped = sorted({*skipped, *(lane[0].channel for lane in found)})
+        return lanes
 
     async def _keep_leases(self) -> None:
         """Renew what is being worked on: a lane of fifty slow mails takes longer than a lease lasts."""

@@ -16,7 +16,7 @@ from crm_store.db import Store
 
 YIELD_S = 0.1  # while many outside wait to be received, so long between claims …
 FEW = 4  # … of so many lanes
-BURST_S = 3.0  # after that work has its turn for as long
+BURST_S = 5.0  # after that work has its turn for as long
 
 
 class Yielding:

@@ -24,6 +24,7 @@ from bot.delivery import GIVE_UP_AFTER
 from bot.http import Pages
 from bot.intake import RETRY_S
 from bot.office import Turn
+from bot.yielding import FEW
 from channels.base import RetryLater, Undeliverable
 from channels.conversation import Address, Author, Inbound, Outbound, Raw
 from channels.rich import Reply, to_text
@@ -666,6 +667,28 @@ def test_no_note_ever_becomes_a_row_for_a_customer(
 
 
 # --- group commit ----------------------------------------------------------------------------------------
+
+
+async def test_while_a_flood_waits_a_chat_is_taken_and_answered_with_the_first(
+    store: Store, clock: Clock
+) -> None:
+    """Few are claimed then, and all of the oldest are the flood's."""
+    line = build(store, clock)
+    for number in range(30):
+        await line.says("shop", f"f{number}", "flood")
+    await line.says("safe", "chat", "hello")
+    lanes = await store.write(line.intake._claim_now, FEW, [], [])
+    taken = [lane[0].channel for lane in lanes]
+    assert taken == ["shop"] * FEW + ["safe"]
+    await store.write(lambda tx: [_queue(tx, "shop", str(n), clock) for n in range(30)])
+    await store.write(lambda tx: _queue(tx, "safe", "chat", clock))
+    rows = await store.write(line.delivery._claim_now, FEW, [])
+    assert [row.channel for row, _ in rows] == ["shop"] * FEW + ["safe"]
+
+
+def _queue(tx: Connection, channel: str, room: str, clock: Clock) -> None:
+    order = outbox.Order(channel, room, "", f"to:{channel}:{room}:", "send", "answer", "[]", clock(), {})
+    outbox.put(tx, order, clock())
 
 
 async def test_many_that_wait_share_a_commit(store: Store, clock: Clock) -> None:
