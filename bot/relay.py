@@ -12,8 +12,8 @@ from bot.i18n import say
 from bot.office import Turn
 from bot.service import card, desk, presence, waiting
 from channels import rich
-from channels.conversation import Inbound, Op
-from channels.rich import Reply, Text
+from channels.conversation import Inbound, Kind, Op
+from channels.rich import Form, Reply, Text
 from crm_store import audit, contacts, conversations, outbox, tickets
 from crm_store.conversations import NewMessage
 
@@ -70,6 +70,7 @@ def reply(
     """Send an agent's public reply, after the hold. Return the message's id; None for a repeat."""
     conversation = conversations.lock(turn.tx, ticket.conversation_id)
     in_thread = bool(inbound.address.thread_id) and not inbound.private
+    written = inbound.kind is Kind.MESSAGE and inbound.address.channel in turn.office.config.channels
     message_id = posting.public(
         turn,
         conversation,
@@ -79,8 +80,8 @@ def reply(
         ticket_id=ticket.id,
         hold_s=hold_s,
         dedupe=f"staff:{inbound.address.channel}:{inbound.dedupe or inbound.event_id}",
-        staff_channel=inbound.address.channel if in_thread else "",
-        staff_event_id=inbound.event_id if in_thread else "",
+        staff_channel=inbound.address.channel if in_thread or written else "",
+        staff_event_id=inbound.event_id if in_thread or written else "",
     )
     if message_id is None:
         return None
@@ -101,7 +102,7 @@ def reply(
     message = conversations.get_message(turn.tx, message_id)
     if hold_s:
         posting.typing(turn, conversation)
-    if hold_s and in_thread:
+    if hold_s and (in_thread or written):
         posting.mark(
             turn, message, "held", room_id=inbound.address.room_id, thread_id=inbound.address.thread_id
         )
@@ -239,12 +240,23 @@ def _meant(turn: Turn, inbound: Inbound) -> tuple[str, str]:
     from bot import commands
 
     command = commands.parse(inbound.text)
+    if command is None and _answers_reply_form(turn, inbound):
+        return ("note", inbound.text) if NOTE.match(inbound.text) else ("reply", inbound.text)
     if command is None:
         mode = turn.office.settings(inbound.address.channel).reply_mode
         return classify(mode, inbound, bool(inbound.mentions))
     name, args = command
     words = re.sub(r"^#?\d{1,9}\s+", "", args)
     return ("reply", words) if name == "reply" and words else ("note", words)
+
+
+def _answers_reply_form(turn: Turn, inbound: Inbound) -> bool:
+    """Whether a message is the answer to a posted question for a reply: all of it is one, in every mode."""
+    if not inbound.in_reply_to_id or turn.office.can(inbound.address.channel).forms:
+        return False
+    asked = outbox.recent(turn.tx, inbound.address.channel, inbound.in_reply_to_id, op=Op.FORM)
+    forms = [b for b in rich.load(asked.body).blocks if isinstance(b, Form)] if asked else []
+    return bool(forms) and forms[0].action.endswith(":send")
 
 
 def _say_changed(turn: Turn, inbound: Inbound, ticket: Any, member: Member, text: str) -> None:

@@ -44,8 +44,16 @@ def take(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
         commands.run(turn, inbound, who)
     elif who is not None and turn.office.can(channel).commands and inbound.private:
         _staff_private(turn, inbound, who)
+    elif inbound.kind in (Kind.EDIT, Kind.DELETE) and _by_staff(turn, inbound):
+        _change(turn, inbound)
     elif who is None or not opening.elsewhere(turn, inbound, who):
         _customer(turn, inbound, decision)
+
+
+def _by_staff(turn: Turn, inbound: Inbound) -> bool:
+    """Whether something that changed elsewhere than in a staff room is what an agent wrote: by command, in
+    private."""
+    return conversations.by_staff_event(turn.tx, inbound.address.channel, inbound.target_id) is not None
 
 
 def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
@@ -67,19 +75,25 @@ def _staff_room(turn: Turn, inbound: Inbound, member: Member | None) -> None:
             unfurl.mentioned(turn, inbound, ticket, member)
         case Kind.REACTION if member is not None:
             opening.reacted(turn, inbound, member)
-        case Kind.EDIT:
-            if (spelled := commands.parse(inbound.text)) and spelled[0] not in ("reply", "note"):
-                actor = f"{turn.office.space(address.channel)}:{inbound.author.user_id}"
-                audit.record(turn.tx, turn.now, actor, "command", "", "refused")  # an edit commands nothing
-            relay.edited(turn, inbound, _writer(turn, inbound))
-        case Kind.DELETE:
-            relay.deleted(turn, inbound)
+        case Kind.EDIT | Kind.DELETE:
+            _change(turn, inbound)
         case Kind.ACTION if member is not None:
             actions.by_staff(turn, inbound, member, ticket)
         case Kind.ACTION:
             _stranger(turn, inbound)
         case _:
             return  # talk among colleagues, joins
+
+
+def _change(turn: Turn, inbound: Inbound) -> None:
+    """Something was edited or deleted that an agent may have written."""
+    if inbound.kind is Kind.DELETE:
+        relay.deleted(turn, inbound)
+        return
+    if (spelled := commands.parse(inbound.text)) and spelled[0] not in ("reply", "note"):
+        actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
+        audit.record(turn.tx, turn.now, actor, "command", "", "refused")  # an edit commands nothing
+    relay.edited(turn, inbound, _writer(turn, inbound))
 
 
 def _under_a_new_card(turn: Turn, inbound: Inbound) -> bool:

@@ -8,7 +8,7 @@ from tests.e2e.test_bad_input import PERSON, listening, mail, settled
 from tests.e2e.test_story import wait
 from tests.fakes.mail import send_mail
 from tests.fakes.web import StaffBrowser, Visitor
-from tests.world import ADDRESS, World, running
+from tests.world import ADDRESS, FORUM, World, running
 
 
 async def in_slack(world: World, visitor: Visitor) -> str:
@@ -137,3 +137,40 @@ async def test_mail_that_is_sent_cannot_be_taken_back_and_that_is_said(tmp_path:
         await tom.undo(thread, event)
         await settled(world)
         assert sum(b"You owe" in m.content for m in smarthost.mails) == 1
+
+
+async def test_the_hold_in_telegram_is_for_commands_and_answered_questions_too(tmp_path: Path) -> None:
+    how = {"hold_s": 4.0, "reply_mode": "explicit"}
+    async with (
+        running(tmp_path, telegram=True, telegram_staff=True, articles=False, **how) as world,
+        Visitor(world.url) as visitor,
+    ):
+        tg = world.telegram
+        assert tg
+        tg.user_says(9001, await world.code("Tom"), name="Tom")
+        await visitor.says(PERSON)
+        card = await wait(lambda: next((m for m in tg.sent(FORUM) if "#1" in m.text), None), "a card")
+        await settled(world)
+        where = {"chat_id": FORUM, "thread_id": card.thread_id}
+        tg.press(9001, card, "Reply")
+        asked = await wait(lambda: [m for m in tg.sent(FORUM) if "Your reply" in m.text], "the question")
+        said = {
+            "command": tg.user_says(9001, "/reply You owe us 1000", **where),
+            "withdrawn": tg.user_says(9001, "/reply You are a fool", **where),
+            "answer": tg.user_says(9001, "It cost 2000", reply_to=asked[0], **where),
+            "inside": tg.user_says(9001, "Nobody knows", reply_to=asked[0], **where),
+            "private": tg.user_says(9001, "/reply 1 Come at noon"),
+            "by another": tg.user_says(9001, "/reply Yours, Tom", **where),
+        }
+        await world.until(lambda d: d["outbox"]["pending"] >= 5)
+        tg.edits(said["command"], "/reply You owe us 10")
+        tg.edits(said["withdrawn"], "/note they are a fool")
+        tg.edits(said["answer"], "It cost 20")
+        tg.edits(said["inside"], "// nobody knows")
+        tg.edits(said["private"], "/reply 1 Come at one")
+        for words in ("You owe us 10", "It cost 20", "Come at one", "Yours, Tom"):
+            await wait(lambda words=words: words in visitor.text, words)
+        await settled(world)
+        assert not any(w in visitor.text for w in ("1000", "2000", "fool", "obody knows", "noon"))
+        tg.edits(said["private"], "/reply 1 Come at two")  # after it was sent: where the customer reads it
+        await wait(lambda: "Come at two" in visitor.text and "Come at one" not in visitor.text, "changed")
