@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, update
 
-from crm_store import consent, files, retention, schema
+from crm_store import consent, exporter, files, importer, retention, schema
 from crm_store.db import Store
+from crm_store.importing import undo
+from crm_store.importing.values import Defaults
 from crm_store.privacy import held
 from tests.store.test_erase import NOW, canary, desk, mark
 
@@ -34,7 +38,7 @@ def test_a_period_is_the_calendars(text: str, now: datetime, before: datetime) -
 
 @pytest.mark.parametrize("text", ["", "0 days", "soon", "-1 day", "3", "9999 years", "1 day 2"])
 def test_what_is_no_period_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not like|is longer"):
+    with pytest.raises(ValueError, match=r"is not like|is longer"):
         retention.period(text)
 
 
@@ -155,3 +159,46 @@ def test_all_of_consent_is_kept_when_somebody_is_erased_but_for_words() -> None:
     assert isinstance(entry, held.Held)
     assert isinstance(entry.erased, held.Blank)
     assert {"purpose", "state", "at"} <= set(entry.erased.keep)
+
+
+async def test_consent_comes_and_goes_in_files_and_a_list_overrules_nobody(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(
+        "name,email,consent\nLi,li@customer.example,marketing_email|-sms\nAnn,ann@customer.example,yes\n"
+        "Bo,bo@customer.example,no\nCy,cy@customer.example,?!\n",
+        "utf-8",
+    )
+    await importer.run(store, "customers", file, Defaults(), NOW)
+    held_now = await store.read(consent.current_of, [1, 2, 3, 4])
+    assert held_now == {
+        1: {"marketing_email": "granted", "sms": "withdrawn"},
+        2: {"marketing_email": "granted"},
+        3: {"marketing_email": "withdrawn"},
+    }
+    said = await store.write(
+        lambda tx: consent.add(
+            tx, NOW, 2, "marketing_email", consent.WITHDRAWN, source="STOP", actor="staff:1"
+        )
+    )
+    assert said
+    before = await store.read(all_of(schema.consent))
+    await importer.run(store, "customers", file, Defaults(), LATER)
+    assert await store.read(all_of(schema.consent)) == before
+    shown = "".join(await store.read(lambda tx: list(exporter.export(tx, "customers", "json"))))
+    assert [row["consent"] for row in json.loads(shown)] == [
+        ["marketing_email", "-sms"],
+        ["-marketing_email"],
+        ["-marketing_email"],
+        [],
+    ]
+
+
+async def test_undoing_an_import_takes_back_its_consents(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("name,email,consent\nLi,li@customer.example,yes\n", "utf-8")
+    report = await importer.run(store, "customers", file, Defaults(), NOW)
+    assert report.run_id is not None
+    await undo.undo(store, report.run_id, LATER)
+    assert await store.read(all_of(schema.consent)) == await store.read(all_of(schema.contact)) == []
