@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Boolean, Connection, Integer, LargeBinary, Table, func, select
+from sqlalchemy import JSON, Boolean, Connection, Date, Integer, LargeBinary, Table, func, select
 
 from crm_store import migrations, schema, tickets, upkeep
 from crm_store.backup import backup, restore
@@ -47,6 +47,8 @@ def value(table: Table, column: Any, n: int, dice: random.Random) -> Any:
             return dice.randbytes(50_000)
         case JSON():
             return {"名": [n, "é", None, 1.5]} if n % 2 else []
+        case Date():
+            return NOW.date()
         case schema.UtcDateTime():
             return NOW + timedelta(seconds=n)
         case _:
