@@ -7,11 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, func, select
 
 from crm_store import schema
+from crm_store.privacy import tombstones
 from crm_store.rows import is_postgresql
 from crm_store.statement import Statement
 from crm_store.wakeups import notify
 
 journal = schema.journal
+SINCE = 1_700_000_000  # seconds after 1970: numbers stay small
 
 _known = Statement(
     select(journal.c.number).where(
@@ -35,10 +37,19 @@ def append(tx: Connection, now: datetime, channel: str, room: str, key: str, bod
     known = _known.scalar(tx, channel=channel, room=room, key=key)
     if known is not None:
         return int(known)
-    number = 1 + int(_last.scalar(tx, channel=channel, room=room) or 0)
+    last = _last.scalar(tx, channel=channel, room=room)
+    number = _begin(tx, room, now) if last is None else 1 + int(last)
     _append.run(tx, channel=channel, room=room, number=number, key=key, body=body, at=now)
     notify(tx, "journal")
     return number
+
+
+def _begin(tx: Connection, room: str, now: datetime) -> int:
+    """The number of a room's first entry. A visitor's room may have been erased while their page is open: what
+    comes then must have numbers the page has not seen, and seconds are more than anybody writes entries."""
+    if room.startswith("v:") and tombstones.any_erased(tx):
+        return max(1, int(now.timestamp()) - SINCE)
+    return 1
 
 
 def since(tx: Connection, channel: str, room: str, after: int, limit: int) -> list[tuple[int, str]]:

@@ -70,6 +70,11 @@ def holds(tx: Connection, *parts: object) -> bool:
     return _holds.first(tx, wanted=digest(key(tx), *parts)) is not None
 
 
+def any_erased(tx: Connection) -> bool:
+    """Whether anybody ever was."""
+    return _any.first(tx) is not None
+
+
 def event_was_erased(tx: Connection, channel: str, event_id: str) -> bool:
     return holds(tx, "event", channel, event_id)
 
