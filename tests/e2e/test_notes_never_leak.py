@@ -20,14 +20,16 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from bot import relay, routing
+from bot.access import member
 from bot.config import parse
 from bot.delivery import Delivery
+from bot.i18n import UserError
 from bot.office import Office, Turn
-from bot.service import card
+from bot.service import card, merging
 from channels.base import Setup
 from channels.conversation import Address, Author, Inbound, Kind, Op
 from channels.rich import to_text
-from crm_store import conversations, outbox, people, schema, tickets
+from crm_store import conversations, merges, outbox, people, schema, tickets
 from crm_store.db import sqlite_engine
 from tests.stores import sqlite_url
 
@@ -120,6 +122,8 @@ class Desk(RuleBasedStateMachine):
         self.replies: list[Said] = []
         self.lost: set[int] = set()  # messages whose delivery failed
         self.numbers: dict[str, int] = {}
+        self.merges: list[int] = []  # that can be undone
+        self.merged = 0
 
     def teardown(self) -> None:
         try:
@@ -315,6 +319,53 @@ class Desk(RuleBasedStateMachine):
             more["participants"] = (Author(f"cc{next(self.count)}@customer.example", "Copy"),)
         self.customer_writes(who, f"and another thing {next(self.count)}", **more)
 
+    # --- who a customer is -----------------------------------------------------------------------------
+
+    @rule(one=st.sampled_from(sorted(CUSTOMERS)), other=st.sampled_from(sorted(CUSTOMERS)))
+    def two_customers_are_merged(self, one: str, other: str) -> None:
+        def merge(turn: Turn) -> None:
+            keep, drop = self.contact_of(turn, one), self.contact_of(turn, other)
+            if keep != drop:
+                self.merges.append(merging.merge(turn, self.mei(turn), keep, drop))
+                self.merged += 1
+
+        self.turn(lambda turn: self.leaves_what_is_written(turn, merge))
+
+    @rule(which=st.integers(0, 9))
+    def a_merge_is_undone(self, which: int) -> None:
+        if not self.merges:
+            return
+        number = self.merges[which % len(self.merges)]
+
+        def undo(turn: Turn) -> None:
+            try:
+                merging.undo(turn, self.mei(turn), number)
+            except (UserError, merges.Refused):
+                return  # it is inside another one, which must be undone first
+            self.merges.remove(number)
+
+        self.turn(lambda turn: self.leaves_what_is_written(turn, undo))
+
+    def leaves_what_is_written(self, turn: Turn, do: Any) -> None:
+        """A merge never changes where a written reply goes, nor what it says, nor who was told of it."""
+        o, m = schema.outbox, schema.message
+        rows = (
+            select(o.c.id, o.c.channel, o.c.room_id, o.c.thread_id, o.c.state, o.c.body, o.c.options)
+            .where(o.c.purpose.in_(["reply", "answer", "notice", "change"]))
+            .order_by(o.c.id)
+        )
+        said = select(m.c.id, m.c.kind, m.c.text, m.c.recipients).order_by(m.c.id)
+        before = [turn.tx.execute(query).all() for query in (rows, said)]
+        do(turn)
+        assert [turn.tx.execute(query).all() for query in (rows, said)] == before
+
+    def contact_of(self, turn: Turn, who: str) -> int:
+        channel, room, _ = CUSTOMERS[who]
+        return int(conversations.at_address(turn.tx, channel, room, "").contact_id)
+
+    def mei(self, turn: Turn) -> Any:
+        return member(people.by_name(turn.tx, "Mei"))
+
     # --- what becomes of it ----------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 4, 6, 60, 86_400 * 8]))
@@ -386,7 +437,7 @@ class Desk(RuleBasedStateMachine):
         assert len(rows) == 1, f"{len(rows)} rows carry one reply"
         (row,) = rows
         assert (row.channel, row.room_id) == (channel, room)
-        assert name in shown
+        assert name in shown or self.merged  # then it is the name of who they are by now
         assert (room if channel == "support" else channel) in shown
         for address, _ in row.options["cc"]:
             assert address in shown
