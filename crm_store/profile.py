@@ -174,20 +174,6 @@ def next_due(tx: Connection, contact_id: int) -> Due | None:
     return Due("deal", expected.number, expected.expected_on) if expected is not None else None
 
 
-def consents(tx: Connection, contact_id: int) -> list[Any]:
-    """What counts of each purpose: purpose, state, at."""
-    consent = schema.consent
-    newest: dict[str, Any] = {}
-    rows = tx.execute(
-        select(consent.c.purpose, consent.c.state, consent.c.at)
-        .where(consent.c.contact_id == contact_id)
-        .order_by(consent.c.id)
-    )
-    for row in rows:
-        newest[row.purpose] = row
-    return [newest[purpose] for purpose in sorted(newest)]
-
-
 def _when(value: Any) -> datetime:
     """A time that went through coalesce, where SQLite forgets what it is."""
     if isinstance(value, str):

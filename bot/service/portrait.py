@@ -13,7 +13,7 @@ from bot.i18n import say
 from bot.office import Turn
 from bot.service import card, suggesting
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text
-from crm_store import contacts, deals, merges, notes, people, sales, tickets
+from crm_store import consent, contacts, deals, merges, notes, people, sales, tickets
 from crm_store import profile as profiles
 
 ORDERS = 5
@@ -115,7 +115,7 @@ class Portrait:
                     state = self._say(f"profile.how_{i.verified_how}")
             if i.gone_at:
                 state += ", " + self._say("profile.unreachable")
-            parts.append(f"{'✓' if i.verified_at else '?'} {i.space} {name} ({state})")
+            parts.append(f"{'✓' if i.verified_at else '○'} {i.space} {name} ({state})")
         return "\n".join(parts)
 
     def _worth(self) -> str:
@@ -167,15 +167,15 @@ class Portrait:
 
     def _rating(self, contacted: profiles.Contacted) -> str:
         if contacted.rating is None:
-            return self._say("profile.none")
+            return ""
         return "★ " + self._say(
             "profile.rating_value", mean=f"{contacted.rating:.1f}", count=contacted.ratings
         )
 
     def _consent(self) -> str:
         parts = []
-        for one in profiles.consents(self._tx, self._row.id):
-            sign = "✓" if one.state == "granted" else "✗"
+        for one in consent.current(self._tx, self._row.id).values():
+            sign = "✓" if one.state == consent.GRANTED else "✗"
             parts.append(f"{sign} {one.purpose.replace('_', ' ')} ({one.at.date().isoformat()})")
         return "\n".join(parts)
 

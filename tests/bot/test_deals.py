@@ -179,7 +179,7 @@ async def test_the_card_is_whole(desk: Deciding, tmp_path: Path) -> None:
     await run(desk, "/set C1 timezone Asia/Shanghai", "Tom")
     card = await run(desk, "/customer C1", "Sam")
     for words in (
-        *("Li Wei · C1", "? email li@example.com (not verified)", "18:00 there (Asia/Shanghai)"),
+        *("Li Wei · C1", "○ email li@example.com (not verified)", "18:00 there (Asia/Shanghai)"),
         *("★★★", "R 0.96 × N 2 × P 75.00 EUR", "2 orders, 150.00 EUR", "D1 is expected on 2026-03-31"),
         *("D1 Garden set · 1200.00 EUR · lead · 2026-03-31", "likes oak", "A-1"),
     ):
