@@ -94,7 +94,7 @@ def _by_characters(found: Found) -> None:
         return
     if asked.readings:
         whole = any_of(token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
-        found.ask(whole)
+        found.ask(whole, CANDIDATES // 3 if found.enough() else CANDIDATES)
         if found.enough():
             return
         found.ask(any_of(token(kind + heard) for heard in asked.heard for kind in "qp"))

@@ -137,7 +137,8 @@ class Asked:
             return 87.0, "similar"
         if min(len(run), len(self.run)) < 2:
             return 0.0, "similar"
-        return 50.0 + 45.0 * (likeness(self.run, run) - 0.25), "similar"
+        fewer = 0.0 if len(run) == len(self.run) else 2.0  # a wrong character is likelier than one too few
+        return 50.0 + 45.0 * (likeness(self.run, run) - 0.25) - fewer, "similar"
 
 
 def likeness(a: str, b: str) -> float:
