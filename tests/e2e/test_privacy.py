@@ -1,0 +1,119 @@
+"""Taking out, erasing and consent as staff meet them: in chat, by link and on the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from sqlalchemy import select
+
+from crm_store import schema
+from tests.e2e.test_erase import cli
+from tests.fakes.web import StaffBrowser, Visitor
+from tests.world import World, running
+
+COMPLAINT = "My walnut cabinet arrived broken, this is the third time I write and I am very angry!"
+
+
+async def staffed(world: World, mei: StaffBrowser, visitor: Visitor) -> tuple[int, str]:
+    """A visitor with a ticket; the contact's number and the ticket's thread."""
+    await mei.sign_in(await world.code("Mei"))
+    await visitor.says(COMPLAINT)
+    dump = await world.until(lambda d: d["tickets"] and d)
+    return int(dump["tickets"][0]["customer"]["id"]), await mei.thread("walnut")
+
+
+async def confirmed(mei: StaffBrowser, command: str) -> str:
+    """Run a command and press its button; return the answer to that."""
+    preview = await mei.command(command)
+    before = len(mei.answers)
+    entries = [*mei.rooms["self"].entries]
+    await mei._press(entries, "确认")
+    await mei.until(lambda: len(mei.answers) > before)
+    return f"{preview}\n{mei.answers[before]}"
+
+
+async def test_a_customer_is_erased_from_chat_and_may_write_again(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, articles=False, web_per_minute=10_000) as world,
+        StaffBrowser(world.url) as mei,
+        Visitor(world.url) as visitor,
+    ):
+        contact, thread = await staffed(world, mei, visitor)
+        await mei.reply(thread, "Dear friend of walnut, it is on its way.")
+        await visitor.until(lambda: "on its way" in visitor.text)
+        said = await confirmed(mei, f"/erase C{contact}")
+        assert f"C{contact}" in said
+        await mei.until(lambda: f"C{contact} 已删除" in "\n".join(mei.answers))
+        await mei.until(lambda: thread not in mei.threads)  # an open page loses the card as well
+        assert "walnut" not in json.dumps(await world.dump())
+        again = await mei.command(f"/erase C{contact}")
+        assert "已经被删除" in again
+        await mei.command("/ticket 1 close")  # asks nobody for a rating
+        assert (await world.dump())["tickets"][0]["status"] == "closed"
+
+        await visitor.says("I have another question, and a person must answer it: this is outrageous!")
+        dump = await world.until(lambda d: len(d["tickets"]) == 2 and d)
+        assert dump["tickets"][1]["customer"]["id"] != contact
+        fresh = await mei.thread("another question")
+        await mei.reply(fresh, "Welcome back.")
+        await visitor.until(lambda: "Welcome back." in visitor.text)
+
+
+async def test_a_takeout_is_a_link_that_is_made_when_it_is_opened(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, articles=False, web_per_minute=10_000) as world,
+        StaffBrowser(world.url) as mei,
+        Visitor(world.url) as visitor,
+    ):
+        contact, _ = await staffed(world, mei, visitor)
+        await confirmed(mei, f"/takeout C{contact}")
+        entry = mei.rooms["self"].entries[-1]
+        urls = [b["url"] for block in entry["blocks"] for b in block.get("buttons", ()) if b.get("url")]
+        path = urls[0].removeprefix("http://desk.example")
+        async with aiohttp.ClientSession() as session:
+            async with session.get(world.url + path) as answer:
+                assert answer.status == 200
+                archive = zipfile.ZipFile(io.BytesIO(await answer.read()))
+            async with session.get(world.url + path + "0") as answer:
+                assert answer.status == 404
+        told = json.loads(archive.read("takeout.json"))
+        assert told["customer"] == contact
+        assert COMPLAINT in [m["text"] for m in told["held"]["message"]]
+
+        await cli(world, "takeout", f"C{contact}", "--to", str(tmp_path / "out"))
+        assert COMPLAINT in (tmp_path / "out" / "takeout.json").read_text("utf-8")
+        rows = await world.store.read(lambda tx: tx.execute(select(schema.audit)).all())
+        assert {"link", "cli"} <= {row.actor for row in rows if row.action == "takeout"}
+
+
+async def test_consent_is_noted_and_shown(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, articles=False, web_per_minute=10_000) as world,
+        StaffBrowser(world.url) as mei,
+        Visitor(world.url) as visitor,
+    ):
+        contact, _ = await staffed(world, mei, visitor)
+        assert "没有" in await mei.command(f"/consent C{contact}")
+        said = await mei.command(f"/consent C{contact} grant marketing_email said so by phone")
+        assert "marketing_email" in said
+        assert "said so by phone" in said
+        assert "marketing_email" in await mei.command(f"/customer C{contact}")
+        said = await mei.command(f"/consent C{contact} 撤回 marketing_email 邮件里要求")
+        assert said.count("marketing_email") == 2
+        assert "/consent" in await mei.command(f"/consent C{contact} grant marketing_email")
+        assert "Marketing!" in await mei.command(f"/consent C{contact} grant Marketing! because")
+
+
+async def test_retention_is_previewed_and_applied_on_the_command_line(tmp_path: Path, capsys: Any) -> None:
+    rules = '[retention]\nmessages = "24 months"\naudit = "90 days"'
+    async with running(tmp_path, articles=False, more=rules) as world:
+        await cli(world, "retention", "--preview")
+        await cli(world, "retention")
+        assert re.fullmatch(r"24 months", world.config.retention.messages)
+        assert set(world.config.retention.rules) == {"messages", "audit"}
