@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from channels.email import html_tags
 from channels.email.lines import LINES_LIMIT, Line
 from channels.email.reply_html import Role, role_of
 
@@ -21,101 +22,6 @@ _ATTRIBUTE = re.compile(
 )
 _ANY_TAG = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"[ \t\r\n\f\u200b]+")
-_VOID = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-        "basefont",
-        "frame",
-    ]
-)
-_SKIPPED = frozenset(
-    [
-        "script",
-        "style",
-        "head",
-        "title",
-        "noscript",
-        "template",
-        "object",
-        "svg",
-        "math",
-        "select",
-        "textarea",
-        "xml",
-        "iframe",
-    ]
-)
-_BLOCK = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "dir",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "html",
-        "legend",
-        "li",
-        "main",
-        "menu",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "tfoot",
-        "thead",
-        "tr",
-        "ul",
-        "caption",
-        "includetail",
-    ]
-)
-_SPACED = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "dl", "table", "pre"])
-_CELL = frozenset(("td", "th"))
-_BARRIER = frozenset(("td", "th", "table", "caption"))
-_HIDDEN = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|(?:max-height|font-size"
-    r"|line-height)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)",
-    re.I,
-)
-_TIGHT = re.compile(r"margin(?:-bottom|-top)?\s*:\s*0", re.I)
 
 
 def to_lines(html: str) -> tuple[list[Line], int]:
@@ -286,16 +192,16 @@ class _Reader:
             if not self.skip:
                 self.line_end(force=True)
             return
-        if tag in _BLOCK or tag in _CELL:
+        if tag in html_tags.BLOCK or tag in html_tags.CELL:
             self.imply_ends(tag)
-        block = tag in _BLOCK
+        block = tag in html_tags.BLOCK
         values = attributes(attrs) if attrs and not attrs.isspace() else {}
-        if tag in _VOID:
+        if tag in html_tags.VOID:
             self.void(tag, values)
             return
         entry = _Open(tag)
         if (
-            tag in _SKIPPED
+            tag in html_tags.SKIPPED
             or (":" in tag and tag.startswith(("v:", "w:", "m:")))
             or (
                 values
@@ -303,7 +209,7 @@ class _Reader:
                     "hidden" in values
                     or (
                         (style := values.get("style", ""))
-                        and _HIDDEN.search(style)
+                        and html_tags.HIDDEN.search(style)
                         and not self.visible(style)
                     )
                 )
@@ -316,9 +222,9 @@ class _Reader:
         role = role_of(tag, values)
         if block or role in (Role.QUOTE, Role.CUT, Role.BOX):
             self.line_end()
-            if tag in _SPACED and not (tag in ("ul", "ol") and self.lists):
+            if tag in html_tags.SPACED and not (tag in ("ul", "ol") and self.lists):
                 tight = tag == "p" and (
-                    "MsoNormal" in values.get("class", "") or _TIGHT.search(values.get("style", ""))
+                    "MsoNormal" in values.get("class", "") or html_tags.TIGHT.search(values.get("style", ""))
                 )
                 self.want_blank = self.want_blank or not tight
         if role is Role.QUOTE:
@@ -344,7 +250,7 @@ class _Reader:
             self.bullet()
         elif tag == "a":
             entry.kind, entry.href, entry.start = "a", values.get("href", "").strip(), len(self.buffer)
-        elif tag in _CELL:
+        elif tag in html_tags.CELL:
             self.cell_gap = bool(self.buffer)
         self.push(entry)
 
@@ -366,7 +272,7 @@ class _Reader:
                 self.rule("cut" if role_of(tag, values) is Role.CUT else "")
         elif tag == "img":
             alt = _SPACE.sub(" ", values.get("alt", "")).strip()
-            if alt and not _HIDDEN.search(values.get("style", "")):
+            if alt and not html_tags.HIDDEN.search(values.get("style", "")):
                 self.put(alt if len(alt) <= 2 else f"[{alt[:200].strip('[]')}]")
 
     def rule(self, mark: str = "") -> None:
@@ -416,9 +322,9 @@ class _Reader:
             return
         if self.skip:
             return
-        if entry.tag in _BLOCK or kind in ("sig", "attr"):
+        if entry.tag in html_tags.BLOCK or kind in ("sig", "attr"):
             self.line_end()
-            if entry.tag in _SPACED and not (kind == "list" and self.lists > 1):
+            if entry.tag in html_tags.SPACED and not (kind == "list" and self.lists > 1):
                 self.want_blank = True
         if kind == "quote":
             self.depth -= 1
@@ -467,7 +373,7 @@ class _Reader:
                 for _ in range(back):
                     self.pop()
                 return
-            if open_tag in _BARRIER and tag not in (
+            if open_tag in html_tags.BARRIER and tag not in (
                 "table",
                 "tr",
                 "td",
@@ -482,12 +388,12 @@ class _Reader:
 
     def imply_ends(self, tag: str) -> None:
         stack = self.stack
-        if stack and stack[-1].tag == "p" and tag not in _CELL:
+        if stack and stack[-1].tag == "p" and tag not in html_tags.CELL:
             self.pop()
         if tag == "li":
             while stack and stack[-1].tag in ("li", "p"):
                 self.pop()
-        elif tag in _CELL:
+        elif tag in html_tags.CELL:
             while stack and stack[-1].tag in ("td", "th", "p"):
                 self.pop()
         elif tag == "tr":

@@ -5,227 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from channels.email.quick import Quick
-
-_DELIMITER = re.compile(r"^(?:--|—|––|__)\s?$")
-_WEAK_DELIMITER = re.compile(
-    r"^\s?(?:[-_=*~#─━―－＿＝＊~・･]{3,}|[—–]{1,}|(?:- ){2,}-?|(?:\* ){3,}\*?|(?:[-=*]\s?[-=*+]\s?){5,})\s*$"
-)
-_STRONG = re.compile(
-    r"^\W{0,3}(?:(?:(?:best|kind|kindest|warm|warmest|many|with|my|very|good)\s+)*(?:regards|wishes"
-    r"|greetings)\b|regards\b|rgds\b|brgds\b|br\b[,!]?$"
-    r"|yours?\s+(?:sincerely|truly|faithfully)|sincerely\b|respectfully\b|cordially\b|all the best\b"
-    r"|best[,!.]?$|cheers[,!.]?(?:\s+\w+)?$"
-    r"|take care[,!.]?$|warmly[,!.]?$|xoxo$|ttyl$|kthx\b$|(?:mit\s+)?(?:den\s+)?(?:besten"
-    r"|freundlichen?|lieben|herzlichen|schönen|sonnigen|vielen)\s+gr(?:ü|ue)(?:ß|ss)(?:e|en)?\b"
-    r"|(?:freundliche|beste|liebe|viele|schöne|herzliche)\s+gr(?:ü|ue)(?:ß|ss)e\b|gr(?:ü|ue)(?:ß"
-    r"|ss)e?[,!.]?$|gr(?:ü|ue)(?:ß|ss)e\s+aus\b|hochachtungsvoll|mfg\b|vg[,!.]?$|lg[,!.]?$"
-    r"|(?:bien\s+)?cordialement\b|bien à (?:vous|toi)|(?:très )?(?:sincères |meilleures )?salutations"
-    r"|(?:meilleures|sincères|respectueuses) salutations|amicalement|sincèrement\b|respectueusement"
-    r"|cdt[,.]?$|cdlt[,.]?$|veuillez (?:agréer|recevoir|croire)|je vous prie d'agréer"
-    r"|(?:un\s+)?(?:cordial(?:es)?|atent[oa]s?|afectuoso)\s+(?:saludos?|abrazo)"
-    r"|saludos\b(?:\s+cordiales)?|un saludo\b|un abrazo\b|atentamente\b|atte\b|cordialmente\b|reciba"
-    r"|(?:cordiali|distinti|tanti|cari)\s+saluti\b|saluti[,!.]?$|un (?:cordiale )?saluto|in fede[,.]?$"
-    r"|a presto[,!.]?$"
-    r"|(?:com os (?:melhores|meus) )?(?:melhores )?cumprimentos|atenciosamente\b|att[,.]?$|atte?[,.]$"
-    r"|abraços?\b[,!.]?$|cordiais saudações|saudações"
-    r"|(?:met\s+)?(?:vriendelijke|hartelijke|beste)\s+groet(?:en|jes)?\b|groet(?:en|jes)?[,!.]?$|mvg\b"
-    r"|hoogachtend"
-    r"|(?:z\s+)?(?:poważaniem|powazaniem|wyrazami szacunku)|(?:serdecznie\s+)?pozdrawiam\b"
-    r"|pozdrowienia\b|serdeczności|pzdr\b"
-    r"|(?:med\s+)?(?:vänlig(?:a)?|vennlig|venlig|bästa|beste|bedste|mange"
-    r"|hjärtliga)\s+(?:hälsning(?:ar)?|hilsen(?:er)?)\b|mvh\b|hälsningar\b|hilsen[,!.]?$|hilsen fra"
-    r"|vh[,.]?$|kh[,.]?$|dbh[,.]?$|hälsn[,.]?$|hej så länge"
-    r"|(?:ystävällisin|parhain|lämpimin)\s+terveisin|terveisin\b|t[.:]$|yst\.?\s?terv|terv\.?[,]?$"
-    r"|с\s+(?:уважением|наилучшими|благодарностью)|всего (?:доброго|хорошего)|с ув\.|(?:з"
-    r"|із)\s+(?:повагою|найкращими)|щиро ваш|з пов\."
-    r"|s\s+(?:pozdravem|přátelským pozdravem|úctou)|s pozdravom|hezký den|pěkný den|(?:saygılarım(?:la"
-    r"|ızla)|saygılar|selamlar|iyi (?:çalışmalar|günler)|sevgiler)\b"
-    r"|(?:üdvözlettel|tisztelettel|üdv)\b|(?:cu (?:stimă|respect)|cu drag)\b|με εκτίμηση|φιλικά"
-    r"|trân trọng|thân(?:,|$)|salam(?:,|$)|hormat (?:saya|kami)"
-    r"|此致|敬礼|敬禮|顺(?:颂|祝|致)|順頌|順祝|(?:敬)?祝[^。！!，,]{0,2}(?:好|安|商祺|工作顺利"
-    r"|工作愉快|生活愉快|一切顺利|身体健康|您愉快|順利)|商祺|祝好"
-    r"|谨上|敬上|此\s?致|即颂|顺颂"
-    r"|敬具|草々|かしこ$|以上$|敬白)",
-    re.I,
-)
-_THANKS = re.compile(
-    r"^\W{0,3}(?:thank(?:s|\s?you|\s?u)?|thx|tks|tnx|many thanks|ta\b|danke|vielen dank|besten dank"
-    r"|herzlichen dank|merci|gracias|muchas gracias|grazie|obrigad[oa]|bedankt|dank (?:je|u)"
-    r"|dziękuję|dzięki|tack|takk|tusen takk|tak|mange tak|kiitos|kiitän|спасибо|благодарю|дякую|děkuji"
-    r"|díky|ďakujem|teşekkür(?:ler|\s?ederim)|köszönöm|köszi|mulțumesc|ευχαριστώ|cảm ơn|terima kasih"
-    r"|谢谢|多谢|感谢|謝謝|感謝|谢了|ありがとう|宜しくお願い|よろしくお願い|감사합니다|감사드립니다"
-    r"|고맙습니다|수고하세요)"
-    r"(?:\s+(?:you|so|very|much|again|a lot|a bunch|in advance|and|best|kind|regards|for your help"
-    r"|for (?:the|your) (?:help|time|support|assistance)|everyone|all|schön|sehr|im voraus|vielmals"
-    r"|und|beaucoup"
-    r"|d'avance|par avance|mille|infiniment|de antemano|mille|anticipatamente|in anticipo|desde já"
-    r"|muito|alvast|bij voorbaat|z góry|bardzo|på förhand|så mycket|på forhånd|etukäteen|заранее"
-    r"|большое|наперед|předem|şimdiden|您|你|大家|啦))*"
-    r"(?P<rest>[\s,.!！。…~:)&-]*.*)$",
-    re.I,
-)
-_DEVICE = re.compile(
-    r"^\W{0,4}(?:sent (?:wirelessly |securely |free )?(?:from|via|with|using|by) (?:my |the |an? "
-    r"|mail for |mailbox |outlook |yahoo |proton|gmail|samsung|iphone|ipad|android|spark|airmail"
-    r"|postbox|sparrow|blackberry|huawei|xiaomi|windows|the all.new|aol|zoho|mobile|newton|mailspring"
-    r"|canary|superhuman|thunderbird|k-9|fairemail|bluemail|boxer|t-mobile|at&t|verizon|tutanota|nine"
-    r"|front|hey|myMail|type ?mail|edison|fastmail|[A-Z]\w+( mail| app)?\b).{0,70}$"
-    r"|sent from .{1,30}(?:phone|mobile|tablet|device|smartphone)\W*$|via (?:mobile|iphone|android"
-    r"|phone)\W*$|get outlook for (?:ios|android|mac).{0,80}$|download outlook for .{0,80}$"
-    r"|(?:mobil )?gesendet (?:von|mit|aus) (?:meine[mr] |der |outlook|yahoo|mail|samsung|proton|gmx"
-    r"|web\.de|thunderbird|k-9|spark).{0,60}$|von (?:meinem|meiner) .{1,40} gesendet\W*$"
-    r"|diese nachricht wurde von meinem .{1,60}$"
-    r"|(?:envoyé|envoyée?)(?: sans fil)? (?:depuis|de|à partir de|par|avec|via) (?:mon |ma |mail "
-    r"|yahoo|outlook|l'application|un |proton|samsung).{0,80}$|télécharger outlook pour .{0,60}$"
-    r"|obtenez outlook pour .{0,60}$|provenance : courrier pour .{0,40}$"
-    r"|enviado (?:desde|do|a partir do|com|con|de|pelo|via) (?:mi |meu |el |o |mail |yahoo|outlook"
-    r"|correo|email|un |uma? |la |iphone|ipad|samsung|dispositivo|proton).{0,80}$"
-    r"|obtener outlook para .{0,60}$|obter o outlook para .{0,60}$|descargar outlook.{0,60}$"
-    r"|enviado desde .{1,60}$"
-    r"|inviato (?:da|dal|dall'|con|tramite) ?(?:il |mio |iphone|ipad|posta|mail|yahoo|libero|tiscali"
-    r"|outlook|smartphone|samsung|dispositivo).{0,80}$|scarica outlook per .{0,60}$"
-    r"|ottieni outlook per .{0,60}$|(?:verzonden|verstuurd) (?:vanaf|met|van|vanuit|via) (?:mijn"
-    r"|outlook|mail|yahoo|een|samsung|de).{0,70}$|outlook voor (?:ios|android) downloaden.{0,60}$"
-    r"|wysłan[eoay]* z (?:mojego |iphone|ipad|telefonu|urządzenia|aplikacji|poczty|programu|outlook"
-    r"|smartfon).{0,70}$|pobierz (?:program |aplikację )?outlook .{0,60}$|(?:skickat|sendt|skickad"
-    r"|sendt) (?:från|fra|via) (?:min|mitt|outlook|e-post|mail|yahoo|en|et|samsung|telefon).{0,70}$"
-    r"|(?:hämta|hent|skaff) outlook (?:för|til|for) .{0,60}$"
-    r"|lähetetty (?:iphonesta|ipadista|puhelimesta|laitteesta|outlook|samsung|yahoo|android).{0,60}$"
-    r"|lähetetty .{1,30}(?:stani|lta|sta)\W*$|hanki outlook .{0,60}$|отправлено (?:с|из|от) (?:моего "
-    r"|iphone|ipad|мобильн|устройства|почты|mail|яндекс|samsung|android|my).{0,80}$"
-    r"|отправлено из .{1,50}$|скачать outlook.{0,60}$"
-    r"|надіслано (?:з|із|від) (?:мого |iphone|пошти|ipad|android).{0,60}$|odesláno (?:z|ze"
-    r"|pomocí) (?:mého |iphonu|ipadu|mobilu|aplikace|pošty|outlooku|e-mailu|telefonu|iphone).{0,60}$"
-    r"|(?:iphone|ipad|android|samsung|telefon)['’]?[uiıdnmea]*m?[dt][ea]n gönderildi\W*$"
-    r"|.{0,20}cihazımdan gönderildi\W*$|iphone'umdan gönderildi\W*$|elküldve az .{1,30}mről\W*$"
-    r"|trimis de pe .{1,40}$|(?:được )?gửi từ .{1,40}$|στάλθηκε από .{1,40}$"
-    r"|(?:发|發|寄|发送|傳送|传送)自(?:我的|我|于|於)?\s?.{1,30}$|(?:从|從)我的.{1,20}(?:发送|傳送"
-    r"|发出|寄出)\W*$|来自我的.{1,20}$"
-    r"|(?:获取|取得|下载) ?(?:适用于|適用於)?.{0,12}outlook.{0,60}$|通过.{1,20}(?:邮箱|邮件"
-    r"|手机).{0,6}(?:发送|发出)\W*$"
-    r"|由(?:我的)?.{1,20}(?:发送|傳送|寄出)\W*$|(?:本邮件|此邮件|邮件)?(?:来自|由|通过|使用)\s?(?:网易"
-    r"|QQ|139|126|163|新浪|搜狐|阿里"
-    r"|企业微信|飞书|钉钉|foxmail|手机).{0,20}(?:邮箱|客户端|大师|版|发送|手机).{0,10}$"
-    r"|使用.{0,12}(?:邮箱|邮件)(?:大师|客户端"
-    r"|手机版).{0,8}(?:发送|签发)?\W*$"
-    r"|(?:私の)?.{1,20}(?:から|より)送信\W*$|(?:iphone|ipad|android)版? ?outlook.{0,10}(?:を入手|の取得).{0,50}$"
-    r"|outlook for .{1,10} を入手.{0,60}$|(?:나의|내|제)\s?.{1,20}에서\s?(?:보냄|전송|보낸.{0,6})\W*$"
-    r"|.{1,24}에서\s?(?:보냄|전송됨|발송됨|보냈습니다)\W*$|.{0,12}outlook.{0,10}(?:다운로드|가져오기|받기).{0,50}$)",
-    re.I,
-)
-_FOOTER = re.compile(
-    r"^\W{0,4}(?:(?:this (?:e-?mail|message) (?:has been|was) (?:checked|scanned)|virus.free\.|avast"
-    r"|scanned by|checked by avg|please consider the environment|please think (?:of"
-    r"|about) the environment|think before (?:you )?print|save (?:a tree|paper)"
-    r"|sent through the|do you yahoo|get your free|you (?:are receiving|received|are subscribed"
-    r"|received) (?:this|to)|to unsubscribe|unsubscribe\b|manage (?:your )?(?:subscription"
-    r"|preferences)|view (?:this|it) (?:email )?(?:in your browser|on github)"
-    r"|reply to this email directly"
-    r"|diese e-mail wurde (?:von|auf)|l'absence de virus|el software de antivirus"
-    r"|questa e-?mail è stata|este e-?mail foi verificado|ta wiadomość (?:e-mail )?została sprawdzona"
-    r"|это сообщение проверено|denk aan het milieu|bitte denken sie an die umwelt"
-    r"|pensez à l'environnement))",
-    re.I,
-)
-_DISCLAIMER = Quick(
-    re.compile(
-        r"(?:this|the) (?:e-?mail|message|communication|transmission"
-        r"|information)[^.]{0,120}(?:confidential|privileged|intended (?:only|solely|exclusively)"
-        r"|proprietary)|intended recipient|intended (?:only |solely )?for the (?:use|person|individual"
-        r"|addressee|named)"
-        r"|received (?:this|it)[^.]{0,40}in error[^.]{0,200}(?:delete|notify|destroy)"
-        r"|confidentiality (?:notice|note)|^\W{0,3}(?:legal )?disclaimer\s?:|privileged and confidential"
-        r"|registered (?:office|in england)[^.]{0,80}(?:no\.?|number|company)"
-        r"|diese (?:e-?mail|nachricht)[^.]{0,120}(?:vertraulich|rechtlich geschützt)|nicht der (?:richtige"
-        r"|vorgesehene|beabsichtigte) (?:adressat|empfänger)|irrtümlich erhalten|ce (?:message|courriel"
-        r"|mail|courrier)[^.]{0,160}(?:confidentiel|destinataire|exclusif)|pas le destinataire"
-        r"|(?:este|el presente) (?:mensaje|correo|e-?mail)[^.]{0,160}(?:confidencial|destinatario"
-        r"|privilegiad)|no es (?:usted )?el destinatario|questo messaggio[^.]{0,160}(?:riservat"
-        r"|confidenzial|destinatari)|(?:esta mensagem|este e-?mail)[^.]{0,160}(?:confidencia|destinatário)"
-        r"|dit (?:bericht|e-?mailbericht)[^.]{0,120}(?:vertrouwelijk|bestemd)"
-        r"|de informatie in dit[^.]{0,80}bericht"
-        r"|(?:niniejsza|ta) (?:wiadomość|korespondencja)[^.]{0,120}(?:poufn|adresat)|detta (?:mejl|e-?post"
-        r"|meddelande)[^.]{0,100}konfidentiell|denne (?:e-?mail|e-?post|melding)[^.]{0,100}(?:fortrolig"
-        r"|konfidensiel)|(?:настоящее|это|данное) (?:сообщение|письмо)[^.]{0,120}(?:конфиденциал)"
-        r"|tato zpráva[^.]{0,100}důvěrn|bu (?:e-?posta|ileti|mesaj)[^.]{0,120}(?:gizli|özel)"
-        r"|(?:本|此|该|這|这封|本封)(?:电子)?(?:電子)?(?:邮件|郵件|信件|邮件及其附件"
-        r"|email)[^。]{0,80}(?:保密|机密|機密|仅供|僅供|仅限|秘密)"
-        r"|(?:如果|若|倘若)(?:您|你|阁下)[^。]{0,12}(?:不是|并非|非)[^。]{0,20}收[件信]人|(?:误收"
-        r"|错误地收到|誤收)[^。]{0,10}(?:邮件|郵件)"
-        r"|免责声明|免責聲明|保密(?:声明|提示|须知)"
-        r"|(?:この|本)(?:電子)?メール[^。]{0,60}(?:機密|秘密|宛先|意図)|誤って(?:受信|送信|届)|(?:본"
-        r"|이)\s?(?:전자\s?)?(?:메일|이메일|전자우편"
-        r"|메시지)[^.]{0,80}(?:기밀|비밀|수신자|보안)|잘못\s?(?:수신|전송|발송)",
-        re.I | re.M,
-    ),
-    (
-        "confiden",
-        "privileg",
-        "intended",
-        "proprietary",
-        "in error",
-        "disclaimer",
-        "registered",
-        "vertraulich",
-        "rechtlich gesch",
-        "nicht der",
-        "irrtümlich",
-        "destinat",
-        "exclusif",
-        "el destinatario",
-        "riservat",
-        "vertrouwelijk",
-        "bestemd",
-        "de informatie in dit",
-        "poufn",
-        "adresat",
-        "konfiden",
-        "fortrolig",
-        "конфиденциал",
-        "důvěrn",
-        "gizli",
-        "özel",
-        "密",
-        "秘",
-        "仅",
-        "僅",
-        "收",
-        "声明",
-        "聲明",
-        "密声",
-        "提示",
-        "须知",
-        "宛先",
-        "意図",
-        "誤って",
-        "기밀",
-        "비밀",
-        "수신",
-        "보안",
-        "전송",
-        "발송",
-    ),
-)
-_LIST_FOOTER = re.compile(
-    r"mailing list|mailman|listinfo|lists?\.[\w-]+\.\w+|unsubscribe|google groups|yahoogroups"
-    r"|groups\.io|subscri|list archive|archives?:|lijsten|liste de diffusion|lista de|邮件列表|メーリングリスト",
-    re.I,
-)
-_CONTACT = re.compile(
-    r"@[\w-]+\.[\w.]{2,}|https?://|www\.|\b[\w-]+\.(?:com|net|org|io|de|fr|cn|jp|kr|ru|nl|pl|se|it|es"
-    r"|br|co\.\w\w)\b|(?:\+|00)\d[\d\s().-]{6,}\d|\(?\d{2,4}\)?[\s./-]\d{3,4}[\s.-]\d{3,4}"
-    r"|^\W{0,2}(?:tel|phone|mobile?|cell|fax|mob|office|direct|skype|t|f|m|p|e|w|tél|telefon|handy|tlf"
-    r"|тел|моб|电话|手机|传真|邮箱|地址|網址|电\s?话|手\s?机|邮\s?箱|地\s?址|网\s?址|電話|携帯|住所|〒"
-    r"|전화|휴대폰|팩스|주소|이메일|微信"
-    r"|qq)\s?[.:：]",
-    re.I | re.M,
-)
-_BARE_ADDRESS = re.compile(r"<?[\w.+-]{1,64}@[\w.-]{3,80}>?\Z")
-_NAME_WORD = re.compile(r"^[^\W\d_][\w.'’-]*\.?$")
-_DASH_NAME = re.compile(r"^\s?(?:[-–—~/]{1,2}|-{1,3}>?|\*)\s?([^\W\d_][\w.'’ ]{0,40})[.!]?$")
-_BULLET = re.compile(r"^\s*(?:[-*•·–]|\d{1,2}[.)])\s+\S")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+from channels.email import signature_words as looks
 
 
 def strip(lines: list[str], names: Collection[str] = (), *, first: bool = True) -> list[str]:
@@ -266,15 +46,15 @@ def _words(line: str) -> list[str]:
 
 
 def _is_short(line: str, limit: int = 90) -> bool:
-    return len(line) <= (limit // 2 if _CJK.search(line[:60]) else limit)
+    return len(line) <= (limit // 2 if looks.CJK.search(line[:60]) else limit)
 
 
 def _is_sentence(line: str) -> bool:
     """Whether a line reads as prose: it ends as one, or is long and has few capitals."""
     text = line.strip().strip("*_")
-    if _CONTACT.search(text[:200]):
+    if looks.CONTACT.search(text[:200]):
         return False
-    if _CJK.search(text[:80]):
+    if looks.CJK.search(text[:80]):
         ends = text.endswith(tuple("。？！?!~～"))
         asks = text.endswith(("？", "?"))
         return len(text) > 60 or (ends and len(text) > 16) or asks or text.count("，") + text.count("、") >= 2
@@ -289,7 +69,7 @@ def _is_sentence(line: str) -> bool:
 def is_device_line(line: str) -> bool:
     """Whether a line is what a mail program adds of itself."""
     text = line.strip().strip("*_")
-    if not text or len(text) > 160 or not _DEVICE.match(text):
+    if not text or len(text) > 160 or not looks.DEVICE.match(text):
         return False
     # "Sent from my desk, is much easier than my phone." is a sentence
     tail = text.split(",", 1)
@@ -313,9 +93,13 @@ def _cut_footers(out: list[str]) -> bool:
         while start > floor and out[start - 1].strip():
             start -= 1
         paragraph = "\n".join(out[start:])[:1500]
-        if start > _first_text(out) and _DISCLAIMER.search(paragraph):
+        if start > _first_text(out) and looks.DISCLAIMER.search(paragraph):
             marker = next(
-                (n for n in range(start, len(out)) if _DISCLAIMER.search("\n".join(out[n : n + 4])[:800])),
+                (
+                    n
+                    for n in range(start, len(out))
+                    if looks.DISCLAIMER.search("\n".join(out[n : n + 4])[:800])
+                ),
                 start,
             )
             top = start if marker - start <= 1 or _is_short(paragraph, 200) else marker
@@ -323,7 +107,7 @@ def _cut_footers(out: list[str]) -> bool:
                 top = start if marker - start <= 1 else marker
             del out[top:]
             continue
-        if _FOOTER.match(paragraph) and start > _first_text(out):
+        if looks.FOOTER.match(paragraph) and start > _first_text(out):
             del out[start:]
             continue
         if _list_footer(out):
@@ -338,7 +122,7 @@ def _list_footer(out: list[str]) -> bool:
         line = out[at].strip()
         if len(line) >= 5 and not line.strip("_-=*~# "):
             tail = [x for x in out[at + 1 :] if x.strip()]
-            if tail and _LIST_FOOTER.search("\n".join(tail)[:1500]):
+            if tail and looks.LIST_FOOTER.search("\n".join(tail)[:1500]):
                 del out[at:]
                 return True
             return False
@@ -352,8 +136,8 @@ def _cut_delimited(out: list[str], first: bool) -> None:
         line = out[at].strip().strip("*")
         if not line or len(line) > 120:
             continue
-        strong = bool(_DELIMITER.match(line))
-        if not strong and not _WEAK_DELIMITER.match(line):
+        strong = bool(looks.DELIMITER.match(line))
+        if not strong and not looks.WEAK_DELIMITER.match(line):
             continue
         if at == start and first:
             continue
@@ -382,8 +166,8 @@ def _signs_below(tail: list[str], strong: bool, announced: bool) -> bool:
         return len(tail) <= 25 and prose <= max(2, len(tail) // 2) and (opens or len(tail) > 2)
     if announced or len(tail) > 16 or prose > 1 or not all(_is_short(x, 110) for x in tail):
         return False
-    contact = len(_CONTACT.findall("\n".join(tail)[:2000]))
-    if _STRONG.match(tail[0].strip()) or (contact and len(tail) >= 2):
+    contact = len(looks.CONTACT.findall("\n".join(tail)[:2000]))
+    if looks.STRONG.match(tail[0].strip()) or (contact and len(tail) >= 2):
         return True
     if _named(tail[0]) and len(tail) <= 3 and all(_is_tiny(x) for x in tail):
         return True
@@ -393,9 +177,9 @@ def _signs_below(tail: list[str], strong: bool, announced: bool) -> bool:
 
 def _is_tiny(line: str) -> bool:
     text = line.strip()
-    if text[-1:] in "?？:：" or _BULLET.match(line):
+    if text[-1:] in "?？:：" or looks.BULLET.match(line):
         return False
-    return len(text) <= 14 if _CJK.search(text) else len(text.split()) <= 4 and not _is_sentence(text)
+    return len(text) <= 14 if looks.CJK.search(text) else len(text.split()) <= 4 and not _is_sentence(text)
 
 
 def _cut_sign_off(out: list[str], first: bool) -> None:
@@ -412,14 +196,18 @@ def _cut_sign_off(out: list[str], first: bool) -> None:
         if at == start and first:
             break
         tail = [x for x in out[at + 1 :] if x.strip()]
-        if _STRONG.match(line) and len(line) <= 70 and not (_is_sentence(line) and len(line.split()) > 9):
+        if (
+            looks.STRONG.match(line)
+            and len(line) <= 70
+            and not (_is_sentence(line) and len(line.split()) > 9)
+        ):
             if _sign_tail(tail):
                 best = at
-        elif len(line) <= 70 and (thanks := _THANKS.match(line)):
+        elif len(line) <= 70 and (thanks := looks.THANKS.match(line)):
             rest = thanks["rest"].strip(" ,.!！。…~:)&-")
             named = (
                 rest
-                and all(_NAME_WORD.match(w) and w[:1].isupper() for w in rest.split())
+                and all(looks.NAME_WORD.match(w) and w[:1].isupper() for w in rest.split())
                 and len(rest.split()) <= 3
             )
             alone = not rest and not line.endswith("?")
@@ -444,7 +232,7 @@ def _named(line: str) -> bool:
     text = line.strip().strip("*_-–—/~ ,.")
     if not text or text[-1:] in "?？:：" or len(text) > 60:
         return False
-    if _CJK.search(text):
+    if looks.CJK.search(text):
         return len(text) <= 16 and not re.search(r"[，。？！、的了吗呢吧か]", text)
     words = text.split()
     if len(words) > 5:
@@ -462,7 +250,7 @@ def _sign_tail(tail: list[str]) -> bool:
         len(tail) <= 14
         and all(_is_short(x, 120) for x in tail)
         and not any(_is_sentence(x) for x in tail[:4])
-        and sum(bool(_BULLET.match(x)) for x in tail) < 2
+        and sum(bool(looks.BULLET.match(x)) for x in tail) < 2
     )
 
 
@@ -477,14 +265,16 @@ def _cut_contacts(out: list[str], names: Collection[str], first: bool) -> None:
         return
     block = [x.strip() for x in out[start:]]
     apart = start > 2 and not out[start - 1].strip() and not out[start - 2].strip()
-    if len(block) == 1 and apart and _BARE_ADDRESS.match(block[0]):  # Foxmail signs with the bare address
+    if (
+        len(block) == 1 and apart and looks.BARE_ADDRESS.match(block[0])
+    ):  # Foxmail signs with the bare address
         del out[start:]
         return
     if 2 <= len(block) <= 9 and not (start and out[start - 1].strip()):
-        contacts = sum(len(_CONTACT.findall(x)) for x in block[1:])
+        contacts = sum(len(looks.CONTACT.findall(x)) for x in block[1:])
         if (
             _named(block[0])
-            and not _CONTACT.search(block[0])
+            and not looks.CONTACT.search(block[0])
             and contacts >= 2
             and not any(_is_sentence(x) for x in block)
         ):
@@ -514,8 +304,8 @@ def _cut_names(out: list[str], names: Collection[str], first: bool, device: bool
     above = next((x for x in reversed(out[max(0, at - 6) : at]) if x.strip()), "")
     blank_above = at > 0 and not out[at - 1].strip()
     if (
-        (found := _DASH_NAME.match(line))
-        and not _BULLET.match(above)
+        (found := looks.DASH_NAME.match(line))
+        and not looks.BULLET.match(above)
         and not above.rstrip().endswith((":", "："))
     ):
         spaced = bool(re.match(r"^\s?\W+\s", line))
@@ -525,7 +315,7 @@ def _cut_names(out: list[str], names: Collection[str], first: bool, device: bool
             return
     if _announces(out, at):
         return
-    if _CJK.search(line) and len(line) <= 8 and _named(line) and _THANKS.match(above.strip()):
+    if looks.CJK.search(line) and len(line) <= 8 and _named(line) and looks.THANKS.match(above.strip()):
         out.pop()  # よろしくお願いします。/ 田中
         return
     words = re.findall(r"[^\W\d_]+", line.lower())
@@ -536,7 +326,7 @@ def _cut_names(out: list[str], names: Collection[str], first: bool, device: bool
         device
         and blank_above
         and 2 <= len(_words(line)) <= 3
-        and all(w[:1].isupper() and _NAME_WORD.match(w) for w in _words(line))
+        and all(w[:1].isupper() and looks.NAME_WORD.match(w) for w in _words(line))
         and above
     ):
         out.pop()

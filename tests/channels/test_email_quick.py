@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels.email import quote_words, signature
+from channels.email import quote_words, signature_words
 from channels.email.quick import Quick
 
-MADE = {"disclaimer": signature._DISCLAIMER, "above": quote_words.ABOVE}
+MADE = {"disclaimer": signature_words.DISCLAIMER, "above": quote_words.ABOVE}
 # a lone surrogate or an exotic capital is no text of a mail's
 LETTERS = st.characters(codec="utf-8", exclude_characters="İ")
 
