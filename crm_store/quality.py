@@ -127,6 +127,7 @@ def _flags(now: datetime) -> Any:
         .select_from(contact)
         .outerjoin(held, held.c.contact_id == contact.c.id)
         .outerjoin(guessed, guessed.c.contact_id == contact.c.id)
+        .where(contact.c.merged_into_id.is_(None))
     )
 
 

@@ -58,7 +58,8 @@ def look_for(turn: Turn, member: Member, text: str, limit: int = FITTING) -> lis
         row = contacts.get(turn.tx, int(text[1:]))
         return only(turn.tx, scope, [merges.current(turn.tx, row.id)]) if row is not None else []
     hits = find_contacts(turn.tx, text, limit if scope is None else limit * AMONG)
-    return only(turn.tx, scope, [hit.contact_id for hit in hits])[:limit]
+    found = (merges.current(turn.tx, h.contact_id) if h.why == "id" else h.contact_id for h in hits)
+    return only(turn.tx, scope, list(dict.fromkeys(found)))[:limit]
 
 
 def profile(turn: Turn, member: Member, contact_id: int) -> Reply:

@@ -11,7 +11,7 @@ from bot.office import Turn
 from bot.service import actions, canned, editing, forms, home, opening, snooze, suggesting, verbs
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Form, Reply
-from crm_store import audit, contacts, people, tickets
+from crm_store import audit, contacts, merges, people, tickets
 
 SEND, OPEN = "send_to_customer", "open_ticket"  # callback ids of the message shortcuts
 ON_TICKET = frozenset(("note", "noted", "macro", "use", "snooze", "snoozed", "fields", "set"))
@@ -39,13 +39,13 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
             home.take(turn, inbound, member, rest[0] if rest else "")
         case ["profile", number, ("edit" | "set") as what] if number.isdigit():
             access.require(turn, member, f"profile {what}")
-            _customer(turn, inbound, member, int(number[:18]), what)
+            _customer(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
         case ["profile", number, ("note" | "noted") as what] if number.isdigit():
             access.require(turn, member, "note")
-            _contact_note(turn, inbound, member, int(number[:9]), what)
+            _contact_note(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
         case ["profile", number, ("merge" | "merged") as what] if number.isdigit():
             access.require(turn, member, "merge")
-            _merge(turn, inbound, member, int(number[:9]), what)
+            _merge(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
         case ["deal", number, ("lose" | "lost") as what] if number.isdigit():
             access.require(turn, member, "deal")
             _deal(turn, inbound, member, int(number[:9]), what)
