@@ -78,6 +78,10 @@ def set_team(tx: Connection, staff_id: int, team: str) -> None:
     tx.execute(update(staff).where(staff.c.id == staff_id).values(team=team))
 
 
+def set_role(tx: Connection, staff_id: int, role: str) -> None:
+    tx.execute(update(staff).where(staff.c.id == staff_id).values(role=role))
+
+
 def disable(tx: Connection, now: datetime, staff_id: int) -> None:
     """End somebody's access: their identities stop counting at once and their codes are void."""
     tx.execute(update(staff).where(staff.c.id == staff_id).values(disabled_at=now))

@@ -54,6 +54,14 @@ def _staff(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
     add.add_argument("name")
     add.add_argument("--role", required=True, help="viewer, agent, sales, manager or admin")
     add.add_argument("--lang", default=None, help="the language they are answered in")
+    add.add_argument("--team", default="", help='with rows = "team" they see each other\'s customers')
+    for verb, text, value in (
+        ("team", 'put somebody into a team ("" for none)', "team"),
+        ("role", "give somebody another role", "role"),
+    ):
+        changed = verbs.add_parser(verb, help=text, parents=[shared])
+        changed.add_argument("name")
+        changed.add_argument(value)
     code = verbs.add_parser("code", help="print a one-time code to be sent to the bot", parents=[shared])
     code.add_argument("name")
     verbs.add_parser("list", help="everybody, with their platform identities", parents=[shared]).add_argument(
@@ -74,7 +82,7 @@ def _token(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
 
 
 def _import(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
-    sub.add_argument("what", choices=["customers", "orders", "articles", "undo"])
+    sub.add_argument("what", choices=["customers", "orders", "articles", "deals", "undo"])
     sub.add_argument("file", help="CSV, JSON, JSON lines or XLSX; for undo the number of the import")
     sub.add_argument("--dry-run", action="store_true", help="report only, change nothing")
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -164,7 +172,7 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
         _late("setup", "backup"),
     ),
     "restore": ("read a backup into an empty store", _file("the backup to read"), _late("setup", "restore")),
-    "staff": ("people: add, code, list, disable, enable", _staff, _late("people", "staff")),
+    "staff": ("people: add, code, list, team, role, disable, enable", _staff, _late("people", "staff")),
     "token": ("tokens of other systems for the API: add, list, revoke", _token, _late("tokens", "token")),
     "import": (
         "bring in customers, orders or articles; undo an import",

@@ -47,6 +47,8 @@ def import_(arguments: argparse.Namespace) -> int:
 
     async def work(store: Store) -> Report:
         now = datetime.now(UTC)
+        if arguments.what == "deals":
+            return await _deals(store, config, path, now, arguments.dry_run)
         return await importer.run(
             store,
             arguments.what,
@@ -74,6 +76,16 @@ def import_(arguments: argparse.Namespace) -> int:
         return code
     _tell(report, arguments.dry_run)
     return code
+
+
+async def _deals(store: Store, config: Config, path: Path, now: datetime, dry_run: bool) -> Report:
+    from bot import i18n
+    from bot.commands.deals import stage_word
+    from crm_store.importing import deals
+
+    stages = config.deals.stages
+    words = {stage_word(stage, lang): stage for stage in stages for lang in i18n.languages()}
+    return await deals.run(store, path, defaults_of(config), now, stages, words, dry_run=dry_run)
 
 
 def _tell(report: Report, dry_run: bool) -> None:

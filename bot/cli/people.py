@@ -18,7 +18,15 @@ from crm_store.db import Store
 
 
 def staff(arguments: argparse.Namespace) -> int:
-    verb = {"add": _add, "code": _code, "list": _list, "disable": _disable, "enable": _enable}[arguments.verb]
+    verb = {
+        "add": _add,
+        "code": _code,
+        "list": _list,
+        "team": _team,
+        "role": _role,
+        "disable": _disable,
+        "enable": _enable,
+    }[arguments.verb]
 
     async def work(store: Store) -> Any:
         return await store.write(verb, arguments, datetime.now(UTC))
@@ -29,7 +37,8 @@ def staff(arguments: argparse.Namespace) -> int:
     elif arguments.verb == "list":
         for one in found:
             known = ", ".join(f"{i['channel']} {i['user_id']}" for i in one["identities"]) or "not linked yet"
-            print(f"{one['name']}\t{one['role']}{' (disabled)' if one['disabled'] else ''}\t{known}")
+            team = f", {one['team']}" if one["team"] else ""
+            print(f"{one['name']}\t{one['role']}{team}{' (disabled)' if one['disabled'] else ''}\t{known}")
     elif arguments.verb == "code":
         print(
             f"{arguments.name} sends this to the bot in a private message within 24 hours:", file=sys.stderr
@@ -52,7 +61,9 @@ def _add(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
         )
     if people.by_name(tx, name) is not None:
         raise CommandFailed(f"there is somebody called {name!r} already")
-    people.add(tx, now, name, arguments.role, arguments.lang)
+    added = people.add(tx, now, name, arguments.role, arguments.lang)
+    if added is not None and arguments.team:
+        people.set_team(tx, added, _as_team(arguments.team))
     audit.record(tx, now, "cli", "staff_add", name, role=arguments.role)
     return f"added {name} ({arguments.role}); link them with: wellheard staff code {name!r}"
 
@@ -71,12 +82,33 @@ def _list(tx: Connection, arguments: argparse.Namespace, now: datetime) -> list[
         {
             "name": row.name,
             "role": row.role,
+            "team": row.team,
             "language": row.language,
             "disabled": row.disabled_at is not None,
             "identities": [{"channel": i.space, "user_id": i.user_id} for i in people.identities(tx, row.id)],
         }
         for row in people.everyone(tx)
     ]
+
+
+def _team(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
+    row, team = _named(tx, arguments.name), _as_team(arguments.team)
+    people.set_team(tx, row.id, team)
+    audit.record(tx, now, "cli", "staff_team", row.name, team=team)
+    return f"{row.name} is in the team {team}" if team else f"{row.name} is in no team"
+
+
+def _role(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
+    row = _named(tx, arguments.name)
+    if arguments.role not in ROLES:
+        raise CommandFailed(f"there is no role {arguments.role}; roles are {', '.join(ROLES)}")
+    people.set_role(tx, row.id, arguments.role)
+    audit.record(tx, now, "cli", "staff_role", row.name, role=arguments.role)
+    return f"{row.name} is {arguments.role} now"
+
+
+def _as_team(text: str) -> str:
+    return " ".join(text.split())[:60]
 
 
 def _disable(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:

@@ -10,6 +10,8 @@ import pytest
 
 from channels.conversation import Author
 from crm_store import audit, contacts, deals, notes
+from crm_store.importing import deals as importing
+from crm_store.importing.values import Defaults
 from crm_store.profile import Worth
 from tests.bot.test_roles import CUSTOMERS, _people, run
 from tests.deciding import CHANNELS, NOW, Deciding, deciding
@@ -190,3 +192,35 @@ async def test_the_card_is_whole(desk: Deciding, tmp_path: Path) -> None:
 def test_worth_halves_in_half_a_year() -> None:
     one = Worth("EUR", 2 ** -(180 / 180), 4, 1000, NOW - timedelta(days=180))
     assert one.value_minor == 2000
+
+
+DEALS = """商机编号,客户邮箱,客户,商机名称,阶段,金额,币种,预计成交,负责人
+K1,li@example.com,Li Wei,花园套装,已报价,"12,000.50",CNY,2026-04-30,Sam
+K2,neu@example.com,Neu,Lamp,won,99 EUR,,,
+K3,,,Nobody's,lead,5 EUR,,,
+K4,li@example.com,,Heaven,heaven,5 EUR,,,
+"""
+
+
+async def test_deals_come_from_a_file_and_twice_is_once(desk: Deciding, tmp_path: Path) -> None:
+    path = tmp_path / "deals.csv"
+    path.write_text(DEALS)
+    stages = desk.office.config.deals.stages
+
+    async def bring(dry_run: bool = False) -> tuple[int, int, int, list[str]]:
+        words = {"已报价": "offer"}
+        report = await importing.run(
+            desk.store, path, Defaults(currency="EUR"), desk.now, stages, words, dry_run=dry_run
+        )
+        return report.new, report.updated, report.unchanged, [r.reason_key for r in report.rejected]
+
+    wrong = ["no_customer", "stage"]
+    assert await bring(dry_run=True) == (2, 0, 0, wrong)
+    assert await desk.store.read(deals.listing) == []
+    assert await bring() == (2, 0, 0, wrong)
+    assert await bring() == (0, 0, 2, wrong)
+    first = await desk.store.read(deals.by_key, "K1")
+    assert (first.contact_id, first.stage, first.amount_minor, first.currency) == (1, "offer", 1200050, "CNY")
+    assert (first.owner, first.expected_on.isoformat()) == ("Sam", "2026-04-30")
+    path.write_text(DEALS.replace("已报价", "won"))
+    assert await bring() == (0, 1, 1, wrong)
