@@ -10,8 +10,9 @@ rejected is never suggested again, also when the two were merged with others sin
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -116,8 +117,8 @@ def look(tx: Connection, limit: int = 25) -> Looked | None:
             said.setdefault(row.contact_id, []).append(_own_words(row.text, row.full_text))
             if row.seq <= 2:  # whoever has only begun to write is looked for by name
                 new.add(row.contact_id)
-    pairs = [pair for who, texts in said.items() for pair in compare(tx, who, texts, by_name=who in new)]
-    return Looked(since, str(rows[-1].id), tuple(pairs))
+    pairs = (pair for who, texts in said.items() for pair in compare(tx, who, texts, by_name=who in new))
+    return Looked(since, str(rows[-1].id), tuple(_news(tx, pairs)))
 
 
 def compare(tx: Connection, who: int, texts: Sequence[str], *, by_name: bool = True) -> list[Pair]:
@@ -241,34 +242,52 @@ def note(tx: Connection, now: datetime, looked: Looked) -> list[int]:
     """Keep what was found and return the ids of what is new; nothing when another process was faster."""
     if not _move_on(tx, now, CURSOR, looked.since, looked.until):
         return []
-    made = (suggest(tx, now, pair) for pair in looked.pairs)
+    made = (_keep(tx, now, pair) for pair in looked.pairs)
     return [number for number in made if number is not None]
 
 
 def suggest(tx: Connection, now: datetime, pair: Pair) -> int | None:
     """Keep a pair; return its id when it is new. None when it is known, was rejected, or there are enough."""
-    one, other = merges.current(tx, pair.one), merges.current(tx, pair.other)
-    if one == other or _was_rejected(tx, one, other) or merges.were_parted(tx, one, other):
-        return None
-    low, high = sorted((one, other))
-    known = tx.execute(
-        select(suggestion).where(suggestion.c.low_id == low, suggestion.c.high_id == high)
-    ).first()
-    evidence = [list(clue) for clue in pair.evidence]
-    if known is not None:
-        if known.state == "open" and known.score < pair.score:
-            better = {"score": pair.score, "evidence": evidence}
-            tx.execute(update(suggestion).where(suggestion.c.id == known.id).values(**better))
-        return None
-    if _many(tx, one, other):
-        return None
+    kept = [_keep(tx, now, one) for one in _news(tx, [pair])]
+    return kept[0] if kept else None
+
+
+def _news(tx: Connection, pairs: Iterable[Pair]) -> Iterable[Pair]:
+    """Those of them that are worth keeping, between who they are now. All that can be asked is asked here, in a
+    snapshot: the writer has other things to do."""
+    added: Counter[int] = Counter()
+    for pair in pairs:
+        one, other = merges.current(tx, pair.one), merges.current(tx, pair.other)
+        if one == other:
+            continue
+        known = tx.execute(
+            select(suggestion.c.state, suggestion.c.score).where(
+                suggestion.c.low_id == min(one, other), suggestion.c.high_id == max(one, other)
+            )
+        ).first()
+        if known is not None and (known.state != "open" or known.score >= pair.score):
+            continue
+        if known is None and _many(tx, added, one, other):
+            continue
+        if _was_rejected(tx, one, other) or merges.were_parted(tx, one, other):
+            continue
+        added.update((one, other) if known is None else ())
+        yield replace(pair, one=one, other=other)
+
+
+def _keep(tx: Connection, now: datetime, pair: Pair) -> int | None:
+    low, high = sorted((pair.one, pair.other))
+    values = {"score": pair.score, "evidence": [list(clue) for clue in pair.evidence]}
     made = tx.execute(
         insert(tx, suggestion)
-        .values(low_id=low, high_id=high, score=pair.score, evidence=evidence, created_at=now)
+        .values(low_id=low, high_id=high, created_at=now, **values)
         .on_conflict_do_nothing()
         .returning(suggestion.c.id)
     ).scalar()
-    return int(made) if made is not None else None
+    if made is None:
+        there = and_(suggestion.c.low_id == low, suggestion.c.high_id == high, suggestion.c.state == "open")
+        tx.execute(update(suggestion).where(there).values(**values))
+    return made
 
 
 def proved(tx: Connection, now: datetime, one: int, other: int, what: str) -> int | None:
@@ -332,18 +351,18 @@ def _was_rejected(tx: Connection, one: int, other: int) -> bool:
     return tx.execute(query).first() is not None
 
 
-def _many(tx: Connection, *ids: int) -> bool:
+def _many(tx: Connection, added: Counter[int], one: int, other: int) -> bool:
     """Whether there is enough to decide about one of the two (theirs is a shared phone, or a very common name),
-    or altogether."""
+    or altogether; `added` is what comes on top."""
     is_open = suggestion.c.state == "open"
-    if tx.execute(select(func.count()).where(is_open)).scalar_one() >= OPEN_AT_MOST:
+    count = select(func.count()).where(is_open)
+    if tx.execute(count).scalar_one() + added.total() // 2 >= OPEN_AT_MOST:
         return True
-    return any(_count(tx, is_open, number) >= OF_ONE_AT_MOST for number in ids)
-
-
-def _count(tx: Connection, is_open: Any, number: int) -> int:
-    mine = or_(suggestion.c.low_id == number, suggestion.c.high_id == number)
-    return int(tx.execute(select(func.count()).where(is_open, mine)).scalar_one())
+    for who in (one, other):
+        theirs = count.where(or_(suggestion.c.low_id == who, suggestion.c.high_id == who))
+        if tx.execute(theirs).scalar_one() + added[who] >= OF_ONE_AT_MOST:
+            return True
+    return False
 
 
 def _position(tx: Connection, name: str) -> str:
