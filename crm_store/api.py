@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, exists, func, literal, or_, select, u
 from crm_store import schema
 from crm_store.contacts import LIVE
 from crm_store.db import Conflict
+from crm_store.privacy import tombstones
 from crm_store.rows import insert, insert_id
 from crm_store.scope import Scope, of_contact, of_message, of_ticket
 from crm_store.search import indexing
@@ -385,8 +386,11 @@ def record_event(
     fields: Mapping[str, Any],
     source: str,
 ) -> bool:
-    """Note what a customer did. False when an event of that key is there already."""
+    """Note what a customer did. False when an event of that key is there already, or was until its customer was
+    erased."""
     table = schema.customer_event
+    if key is not None and tombstones.holds(tx, "customer_event", key):
+        return False
     added = tx.execute(
         insert(tx, table)
         .values(

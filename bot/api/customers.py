@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -27,6 +28,7 @@ from bot.api.schemas import (
     Phone,
 )
 from crm_store import api, contacts, merges
+from crm_store.privacy import tombstones
 
 routes = Routes()
 
@@ -79,6 +81,7 @@ def add_customer(ask: Ask) -> Any:
     now = ask.turn.now
     keys = [("email", email.lower()) for email in body.emails] + [("phone", phone) for phone in body.phones]
     keys = list(dict.fromkeys(keys + ([("ref", body.ref)] if body.ref is not None else [])))
+    _not_erased(ask, keys, "")
     contact_id = contacts.create(ask.tx, now, name=body.name, source=_source(ask))
     for space, user_id in keys:
         if (
@@ -133,6 +136,13 @@ def current(ask: Ask, contact_id: int | None) -> int | None:
     return merges.current(ask.tx, contact_id) if contact_id is not None else None
 
 
+def _not_erased(ask: Ask, keys: Sequence[tuple[str, str]], field: str) -> None:
+    """Another system does not bring back who was erased; who came back by themselves is known. Raise Problem."""
+    for space, user_id in sorted(tombstones.identities_erased(ask.tx, keys)):
+        if contacts.find_identity(ask.tx, space, user_id) is None:
+            raise Problem(409, f"{space}: this customer was erased", field=f"{field}{space}")
+
+
 def whose(ask: Ask, given: Any, field: str = "customer") -> int:
     """The customer whom a body names, made when nobody is known by that. Raise Problem."""
     if isinstance(given, ById):
@@ -144,6 +154,7 @@ def whose(ask: Ask, given: Any, field: str = "customer") -> int:
     space = next(name for name in ("email", "phone", "ref") if hasattr(given, name))
     user_id = str(getattr(given, space))
     user_id = user_id.lower() if space == "email" else user_id
+    _not_erased(ask, [(space, user_id)], f"{field}.")
     found = contacts.meet(
         ask.tx, ask.turn.now, space=space, user_id=user_id, name=given.name, source=_source(ask)
     )

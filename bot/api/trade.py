@@ -13,6 +13,7 @@ from bot.api.problems import Problem, not_found
 from bot.api.routes import Answer, Ask, Routes
 from bot.api.schemas import Article, Id, Language, Moment, Order, Page, PutArticle, PutOrder, Word
 from crm_store import api, articles
+from crm_store.privacy import tombstones
 
 routes = Routes()
 Status = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -71,6 +72,8 @@ def get_order(ask: Ask) -> Any:
 def put_order(ask: Ask) -> Any:
     """The order of that number with all its lines; the same again changes nothing"""
     number, body = ask.path["order"], ask.body
+    if tombstones.holds(ask.tx, "order", number):
+        raise Problem(409, f"order {number} was of a customer who was erased")
     contact_id = whose(ask, body.customer)
     known = api.by_number(ask.tx, number)
     if known is not None and known.contact_id != contact_id:

@@ -67,6 +67,8 @@ def profile(turn: Turn, member: Member, contact_id: int) -> Reply:
     row = contacts.get(turn.tx, contact_id)
     if row is None:
         raise UserError("profile.nobody", text=str(contact_id))
+    if was_erased(turn.tx, contact_id):
+        raise UserError("erase.already", id=contact_id)
     now = merges.current(turn.tx, contact_id)
     access.seen_contact(turn, member, now)
     lookups.check(turn, member, now)
