@@ -11,6 +11,7 @@ from bot.service import card
 from bot.service.portrait import Portrait, moment, status_word
 from channels.rich import Button, Buttons, Reply
 from crm_store import contacts, merges, tickets
+from crm_store.erase import was_erased
 from crm_store.scope import only
 from crm_store.search import find_contacts
 
