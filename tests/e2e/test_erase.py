@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import structlog
 from sqlalchemy import Connection, select
 
@@ -64,8 +65,8 @@ def complaint(n: int, place: str = "first words") -> str:
     return f"{word(n, place)} arrived broken, this is the third time I write and I am very angry!"
 
 
-async def cli(world: World, *arguments: str) -> None:
-    """The command line beside the running service."""
+async def cli(world: World, *arguments: str) -> str:
+    """The command line beside the running service; what it prints."""
     config = str(world.config.base / "wellheard.toml")
     out, told = io.StringIO(), io.StringIO()
 
@@ -77,6 +78,7 @@ async def cli(world: World, *arguments: str) -> None:
     code = await asyncio.to_thread(run)
     structlog.configure(**configured)
     assert code == 0, told.getvalue()
+    return out.getvalue()
 
 
 def lists(directory: Path) -> None:
@@ -259,6 +261,7 @@ async def quiet(world: World) -> None:
     await indexing.catch_up(world.store)
 
 
+@pytest.mark.timeout(300)  # two hundred customers: 25 s, on a busy machine four times as long
 async def test_whoever_is_erased_leaves_no_word_behind_and_everybody_else_keeps_theirs(
     tmp_path: Path,
 ) -> None:
