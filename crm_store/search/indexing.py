@@ -69,8 +69,10 @@ async def catch_up(store: Store, *, progress: Callable[[int], None] | None = Non
             progress(done)
         if not found:
             if not await store.read(waiting):
-                while done >= MANY and not await store.write(tables.scrub):
-                    pass  # one segment takes a sixth less than the many it was built from
+                if done >= MANY:
+                    while not await store.write(tables.scrub):
+                        pass  # one segment takes a sixth less than the many it was built from
+                    await store.write(tables.settle)
                 return done
             await asyncio.sleep(0.1)  # on PostgreSQL until those who write now have committed
 

@@ -139,6 +139,18 @@ def clear(tx: Connection) -> None:
             tx.execute(sql(f"INSERT INTO {index}_tokens ({index}_tokens) VALUES ('delete-all')"))
 
 
+def settle(tx: Connection) -> None:
+    """After much was indexed, on PostgreSQL: what waits beside the index goes into it, and the planner learns
+    how many there are. Autovacuum does both, some minutes later, where it is on."""
+    if not is_postgresql(tx):
+        return
+    for index in INDEXES:
+        tx.execute(sql(f"SELECT gin_clean_pending_list('ix_{index}_tokens')"))
+        tx.execute(sql(f"ANALYZE {index}_tokens"))
+    for table in ("search_name", "search_word", "search_contact", "search_phone", "search_text"):
+        tx.execute(sql(f"ANALYZE {table}"))
+
+
 def scrub(tx: Connection, *, pages: int = 2000) -> bool:
     """Rewrite some of the index, so that nothing of what was taken out stays in the file; True when all is.
 
