@@ -282,10 +282,10 @@ def by_card(tx: Connection, channel: str, card_event_id: str) -> Any:
     return tx.execute(query.limit(1)).first() if card_event_id else None
 
 
-def unanswered(tx: Connection, *, scope: Scope | None = None, limit: int = 30) -> list[Any]:
-    """Tickets that nobody has answered yet, most urgent and longest waiting first; as `listing`."""
-    rows = listing(tx, statuses=("new", "open"), scope=scope, limit=limit * 4)
-    return [row for row in rows if row.first_response_at is None and row.snoozed_until is None][:limit]
+def waiting(tx: Connection, *, scope: Scope | None = None, limit: int = 200) -> list[Any]:
+    """Tickets whose customer waits for an answer, most urgent and oldest first; as `listing`."""
+    rows = listing(tx, scope=scope, limit=limit)
+    return [row for row in rows if row.waiting_since is not None and row.snoozed_until is None]
 
 
 def thread_of(tx: Connection, ticket_id: int, channel: str, room_id: str) -> Any:

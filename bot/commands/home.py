@@ -1,4 +1,4 @@
-"""/home: my queue, who waits longest, the numbers of the day. In Slack it is the app's Home tab as well."""
+"""/home: my queue, who is to be answered first, the numbers of the day. In Slack it is the app's Home tab as well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bot import access
 from bot.commands import Ask, command
 from bot.commands.customer import moment
 from bot.commands.stats import numbers
-from bot.service import card
+from bot.service import card, sla
 from channels.rich import Block, Button, Buttons, Heading, Reply, Text
 from crm_store import tickets
 
@@ -20,9 +20,9 @@ WAITING = 5
 def home(ask: Ask) -> Reply:
     mine = tickets.listing(ask.turn.tx, assignee_id=ask.member.id)
     snoozed = sorted((t for t in mine if t.snoozed_until is not None), key=lambda t: t.snoozed_until)
-    queue = [t for t in mine if t.snoozed_until is None]
+    queue = _by_due(ask, [t for t in mine if t.snoozed_until is None])
     scope = access.scope_of(ask.turn, ask.member)
-    waiting = tickets.unanswered(ask.turn.tx, scope=scope, limit=WAITING)
+    waiting = _by_due(ask, tickets.waiting(ask.turn.tx, scope=scope))[:WAITING]
     search = Buttons(
         (
             Button(ask.say("home.search"), action="home:search"),
@@ -50,8 +50,16 @@ def home(ask: Ask) -> Reply:
     return Reply((*blocks, *today.blocks))
 
 
+def _by_due(ask: Ask, rows: list[Any]) -> list[Any]:
+    """Whose answer is due first; those that nobody waits for as they were."""
+    due = {row.id: sla.respond_by(ask.turn.office, row) for row in rows}
+    return sorted(rows, key=lambda row: (due[row.id] is None, due[row.id] or ask.turn.now))
+
+
 def _entry(ask: Ask, row: Any, verbs: tuple[str, ...]) -> list[Block]:
-    found: list[Block] = [Text(_line(ask, row, moment(ask.turn, row.opened_at, ask.lang)))]
+    clock = card.clock(ask.turn, row, ask.lang)
+    when = f"{clock[0]}: {clock[1]}" if clock else moment(ask.turn, row.opened_at, ask.lang)
+    found: list[Block] = [Text(_line(ask, row, when))]
     if verbs:
         buttons = (Button(ask.say(f"card.{v}"), action=f"ticket:{row.number}:{v}") for v in verbs)
         found.append(Buttons(tuple(buttons)))

@@ -73,8 +73,8 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         pairs.append((say("card.kind", lang), say(f"kind.{ticket.kind}", lang)))
     if ticket.priority != "normal":
         pairs.append((say("card.priority", lang), say(f"priority.{ticket.priority}", lang)))
-    if clock := _clock(turn, ticket, lang):
-        pairs.append(clock)
+    if due := clock(turn, ticket, lang):
+        pairs.append(due)
     if ticket.snoozed_until:
         pairs.append((say("card.snoozed", lang), local(turn, ticket.snoozed_until)))
     if ticket.rating:
@@ -95,7 +95,7 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
     return Reply((*blocks, _mode(turn, conversation, lang, own)))
 
 
-def _clock(turn: Turn, ticket: Any, lang: str) -> tuple[str, str] | None:
+def clock(turn: Turn, ticket: Any, lang: str) -> tuple[str, str] | None:
     """Until when the customer is to be answered, and how near that is."""
     due = sla.respond_by(turn.office, ticket)
     if due is None:

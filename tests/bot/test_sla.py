@@ -125,3 +125,22 @@ async def test_a_ticket_that_is_put_off_has_no_clock_until_it_is_back(line: Line
     line.delivery.wake()
     await line.rest()
     assert "overdue since 2026-03-02 18:00" in card_now(line)
+
+
+async def test_home_shows_first_whose_answer_is_due_first(line: Line) -> None:
+    await opened(line)
+    line.clock.pass_(60)
+    await line.says("shop", "ben", "a person please, mine is broken")
+    await line.rest()
+    thread = await line.card("mine is broken")
+    await line.agent(thread, "/ticket 1 take")
+    await line.agent(thread, "/ticket 2 take")
+    await line.agent(thread, "/ticket 2 priority high")  # four hours
+    await line.rest()
+    await line.agent(thread, "/home")
+    await line.rest()
+    (page,) = [t for t in line.desk.texts() if "My queue" in t]
+    first, second = page.index("#2 a person"), page.index("#1 I want")
+    assert first < second
+    assert "Answer due: 2026-03-02 14:01" in page
+    assert "Answer due: 2026-03-02 18:00" in page
