@@ -31,6 +31,7 @@ from crm_store.wakeups import notify
 
 SETTLE_S = 60.0
 LARGEST = 512 << 20  # bytes of a file that is written anew while the service runs: writes wait for 5 s
+NOTHING = '[{"_":"Text","text":"–"}]'  # a dumped reply: platforms take no empty post
 ERASED = '{"type":"erased"}'  # what is left of an entry in a room's log: its number
 PROBLEM = {"type": "about:blank", "title": "Gone", "status": 410, "detail": "the customer was erased"}
 TO_CUSTOMERS = ("reply", "answer", "notice")
@@ -375,21 +376,43 @@ def _posts(work: _Work, deletes: Callable[[str], bool]) -> list[outbox.Order]:
         place = places.get((ticket_id, channel))
         if place is not None:
             wanted[channel, event_id] = place
-    return [
-        outbox.Order(
-            channel=channel,
-            room_id=room,
-            thread_id=thread,
-            lane=f"erase:{channel}:{room}",
-            op="delete",
-            purpose="erase",
-            body="[]",
-            due_at=work.now,
-            options={"target_id": target},
+    numbers = {
+        row.id: row.number
+        for row in tx.execute(select(s.ticket.c.id, s.ticket.c.number).where(work.where("ticket")))
+    }
+    cards = [  # a topic is called by its ticket's subject, and stays when its messages are gone
+        _post(
+            work,
+            (row.channel, row.room_id, row.thread_id),
+            "edit",
+            NOTHING,
+            {"target_id": row.card_event_id, "subject": f"#{numbers[row.ticket_id]}", "closed": True},
         )
-        for (channel, target), (room, thread) in wanted.items()
+        for row in tx.execute(select(t).where(work.where("thread"), t.c.card_event_id != ""))
+        if deletes(row.channel)
+    ]
+    return cards + [
+        _post(work, (channel, *place), "delete", "[]", {"target_id": target})
+        for (channel, target), place in wanted.items()
         if deletes(channel)
     ]
+
+
+def _post(
+    work: _Work, place: tuple[str, str, str], op: str, body: str, options: Mapping[str, Any]
+) -> outbox.Order:
+    channel, room, thread = place
+    return outbox.Order(
+        channel=channel,
+        room_id=room,
+        thread_id=thread,
+        lane=f"erase:{channel}:{room}",
+        op=op,
+        purpose="erase",
+        body=body,
+        due_at=work.now,
+        options=options,
+    )
 
 
 def _forget_elsewhere(work: _Work) -> None:

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, select
 from crm_store import audit, schema
 from tests.api.kit import served
 from tests.e2e.test_erase import cli
+from tests.e2e.test_story import wait
 from tests.fakes.web import StaffBrowser, Visitor
-from tests.world import World, running
+from tests.world import FORUM, World, running
 
 COMPLAINT = "My walnut cabinet arrived broken, this is the third time I write and I am very angry!"
 
@@ -63,6 +64,26 @@ async def test_a_customer_is_erased_from_chat_and_may_write_again(tmp_path: Path
         fresh = await mei.thread("another question")
         await mei.reply(fresh, "Welcome back.")
         await visitor.until(lambda: "Welcome back." in visitor.text)
+
+
+async def test_posts_and_the_names_of_topics_are_taken_back(tmp_path: Path) -> None:
+    staff = {"telegram": True, "telegram_staff": True, "slack": True}
+    async with running(tmp_path, articles=False, **staff) as world, Visitor(world.url) as visitor:
+        assert world.telegram
+        assert world.slack
+        tg, slack, room = world.telegram, world.slack, world.slack.staff_channel
+        await visitor.says(COMPLAINT)
+        await tg.until(lambda: any("walnut" in text for text in tg.texts(FORUM)))
+        await wait(lambda: any("walnut" in slack.text(m) for m in slack.messages(room)), "posted")
+        dump = await world.until(lambda d: d["tickets"] and not d["outbox"]["pending"] and d)
+        await cli(world, "erase", f"C{dump['tickets'][0]['customer']['id']}")
+        await world.until(lambda d: not d["outbox"]["pending"])
+        assert [m for m in slack.messages(room) if "walnut" in slack.text(m)] == []
+        gone = {str(call["message_id"]) for call in tg.called("deleteMessage")}
+        shown = [m for m in tg.sent(FORUM) if "walnut" in m.text and str(m.message_id) not in gone]
+        assert shown == []
+        assert tg.called("editForumTopic")[-1]["name"].endswith("#1")
+        assert tg.called("closeForumTopic")
 
 
 async def test_a_takeout_is_a_link_that_is_made_when_it_is_opened(tmp_path: Path) -> None:
