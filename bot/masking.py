@@ -112,23 +112,22 @@ def model(shown: M, region: str = "") -> M:
     space = getattr(shown, "channel", "") if hasattr(shown, "user_id") else ""
     changed: dict[str, Any] = {}
     for name in type(shown).model_fields:
-        value = getattr(shown, name)
-        if name == "user_id" and isinstance(value, str):
-            changed[name] = identity(space, value, region)
-        else:
-            changed[name] = _value(value, region)
+        held = getattr(shown, name)
+        known_by = name == "user_id" and isinstance(held, str)
+        changed[name] = identity(space, held, region) if known_by else value(held, region)
     return shown.model_copy(update=changed)
 
 
-def _value(value: Any, region: str) -> Any:
-    match value:
+def value(held: Any, region: str = "") -> Any:
+    """Any value with every text in it masked."""
+    match held:
         case str():
-            return text(value, region)
+            return text(held, region)
         case BaseModel():
-            return model(value, region)
+            return model(held, region)
         case list():
-            return [_value(one, region) for one in value]
+            return [value(one, region) for one in held]
         case Mapping():
-            return {key: _value(one, region) for key, one in value.items()}
+            return {key: value(one, region) for key, one in held.items()}
         case _:
-            return value
+            return held

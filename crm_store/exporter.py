@@ -16,28 +16,43 @@ from typing import IO, Any, Literal
 
 from sqlalchemy import Connection, select
 
-from crm_store import consent, schema
+from crm_store import consent, deals, schema
 from crm_store import workbook as workbooks
 from crm_store.contacts import LIVE
 from crm_store.money import in_units
+from crm_store.scope import Scope, of_contact, of_message, of_ticket
 
-What = Literal["customers", "orders", "tickets", "messages", "articles"]
+What = Literal["customers", "orders", "tickets", "messages", "articles", "deals"]
 Form = Literal["csv", "json"]
 PAGE = 500
 FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 _SEPARATORS = re.compile(r"[,;|\n，；、]")
 
 
-def export(tx: Connection, what: What, form: Form = "csv") -> Iterator[str]:
-    """The file in pieces of text. Consume it inside the read that gave `tx`; memory is a page of rows."""
+Shown = Callable[[Any], Any]  # a value as somebody may see it
+
+
+def export(
+    tx: Connection, what: What, form: Form = "csv", *, scope: Scope | None = None, shown: Shown | None = None
+) -> Iterator[str]:
+    """The file in pieces of text: of the rows of a scope, each value as it may be shown. Consume it inside the
+    read that gave `tx`; memory is a page of rows."""
     columns, rows = EXPORTS[what]
-    return _csv(columns, rows(tx)) if form == "csv" else _json(columns, rows(tx))
+    found = _as_shown(rows(tx, scope), shown)
+    return _csv(columns, found) if form == "csv" else _json(columns, found)
 
 
-def workbook(tx: Connection, what: What, out: IO[bytes]) -> None:
+def workbook(
+    tx: Connection, what: What, out: IO[bytes], *, scope: Scope | None = None, shown: Shown | None = None
+) -> None:
     """The same as a workbook."""
     columns, rows = EXPORTS[what]
-    workbooks.write(out, columns, ([_in_workbook(value) for value in row] for row in rows(tx)))
+    found = _as_shown(rows(tx, scope), shown)
+    workbooks.write(out, columns, ([_in_workbook(value) for value in row] for row in found))
+
+
+def _as_shown(rows: Iterator[list[Any]], shown: Shown | None) -> Iterator[list[Any]]:
+    return rows if shown is None else ([shown(value) for value in row] for row in rows)
 
 
 def _in_workbook(value: Any) -> str | int | float:
@@ -116,9 +131,12 @@ def _pages(tx: Connection, query: Any, key: Any) -> Iterator[list[Any]]:
         last = page[-1].id
 
 
-def _customers(tx: Connection) -> Iterator[list[Any]]:
+def _customers(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
     contact, identity = schema.contact, schema.identity
-    for page in _pages(tx, select(contact).where(LIVE), contact.c.id):
+    wanted = select(contact).where(LIVE)
+    if scope is not None:
+        wanted = wanted.where(of_contact(scope, contact.c.id))
+    for page in _pages(tx, wanted, contact.c.id):
         held: dict[int, dict[str, list[str]]] = {}
         query = (
             select(identity)
@@ -152,9 +170,12 @@ def _customers(tx: Connection) -> Iterator[list[Any]]:
             ]
 
 
-def _orders(tx: Connection) -> Iterator[list[Any]]:
+def _orders(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
     order, line, identity = schema.order, schema.order_line, schema.identity
-    for page in _pages(tx, select(order), order.c.id):
+    wanted = select(order)
+    if scope is not None:
+        wanted = wanted.where(of_contact(scope, order.c.contact_id))
+    for page in _pages(tx, wanted, order.c.id):
         lines: dict[int, list[dict[str, Any]]] = {}
         currency = {row.id: row.currency for row in page}
         for item in tx.execute(select(line).where(line.c.order_id.in_(list(currency))).order_by(line.c.id)):
@@ -185,30 +206,62 @@ def _orders(tx: Connection) -> Iterator[list[Any]]:
             ]
 
 
-def _tickets(tx: Connection) -> Iterator[list[Any]]:
+def _tickets(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
     ticket, contact, staff = schema.ticket, schema.contact, schema.staff
     query = (
         select(ticket, contact.c.name.label("customer"), staff.c.name.label("assignee"))
         .join(contact, contact.c.id == ticket.c.contact_id)
         .join(staff, staff.c.id == ticket.c.assignee_id, isouter=True)
     )
+    if scope is not None:
+        query = query.where(of_ticket(scope))
     names = _TICKETS
     for page in _pages(tx, query, ticket.c.id):
         for row in page:
             yield [getattr(row, name) for name in names]
 
 
-def _messages(tx: Connection) -> Iterator[list[Any]]:
+def _messages(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
     message, ticket = schema.message, schema.ticket
     query = select(message, ticket.c.number.label("ticket")).join(
         ticket, ticket.c.id == message.c.ticket_id, isouter=True
     )
+    if scope is not None:
+        query = query.where(of_message(scope))
     for page in _pages(tx, query, message.c.id):
         for row in page:
             yield [getattr(row, name) for name in _MESSAGES]
 
 
-def _articles(tx: Connection) -> Iterator[list[Any]]:
+def _deals(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
+    """By our number where no other system has given one; read in again, it is the same deal."""
+    last = 0
+    while page := deals.listing(tx, scope=scope, after=last, limit=PAGE):
+        owners: dict[int, dict[str, str]] = {}
+        identity = schema.identity
+        held = select(identity).where(identity.c.contact_id.in_([row.contact_id for row in page]))
+        for known in tx.execute(held.order_by(identity.c.id)):
+            owners.setdefault(known.contact_id, {}).setdefault(known.space, known.user_id)
+        for row in page:
+            owner = owners.get(row.contact_id, {})
+            yield [
+                row.key or f"D{row.number}",
+                row.title,
+                row.stage,
+                in_units(row.amount_minor, row.currency),
+                row.currency,
+                row.expected_on.isoformat() if row.expected_on else "",
+                row.owner or "",
+                row.lost_reason,
+                row.contact_name,
+                owner.get("email", ""),
+                owner.get("phone", ""),
+                owner.get("ref", ""),
+            ]
+        last = page[-1].id
+
+
+def _articles(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
     for page in _pages(tx, select(schema.article), schema.article.c.id):
         for row in page:
             yield [getattr(row, name) for name in _ARTICLES]
@@ -241,12 +294,17 @@ _MESSAGES = [
     *("id", "conversation_id", "ticket", "kind", "channel", "author_kind", "author", "subject", "text"),
     *("sent_at", "edited_at"),
 ]
+_DEALS = [
+    *("key", "title", "stage", "amount", "currency", "expected_on", "owner", "lost_reason", "customer"),
+    *("email", "phone", "customer_ref"),
+]
 _ARTICLES = ["key", "language", "title", "body", "phrasings", "helped", "not_helped"]
 
-EXPORTS: dict[What, tuple[list[str], Callable[[Connection], Iterator[list[Any]]]]] = {
+EXPORTS: dict[What, tuple[list[str], Callable[[Connection, Scope | None], Iterator[list[Any]]]]] = {
     "customers": (_CUSTOMERS, _customers),
     "orders": (_ORDERS, _orders),
     "tickets": (_TICKETS, _tickets),
     "messages": (_MESSAGES, _messages),
     "articles": (_ARTICLES, _articles),
+    "deals": (_DEALS, _deals),
 }

@@ -89,7 +89,8 @@ def _import(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> No
 
 
 def _export(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
-    sub.add_argument("what", choices=["customers", "orders", "tickets", "messages", "articles"])
+    sub.add_argument("what", choices=["customers", "orders", "tickets", "messages", "articles", "deals"])
+    sub.add_argument("--as", dest="name", default="", metavar="NAME", help="only what that person may see")
     sub.add_argument("--format", choices=["csv", "json", "xlsx"], default="csv")
 
 

@@ -215,14 +215,34 @@ def quality(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _as_seen_by(tx: Connection, config: Config, name: str) -> dict[str, Any]:
+    """The rows and the masks of a person."""
+    from bot import access, masking
+    from bot.office import Office, Turn
+    from crm_store import people
+
+    row = people.by_name(tx, name)
+    if row is None or row.disabled_at is not None:
+        raise CommandFailed(f"there is nobody called {name!r} among the active staff")
+    who = access.member(row)
+    turn = Turn(tx, Office(config, {}, b""), datetime.now(UTC))
+    masks = turn.office.access.masks(who.role)
+    region = config.desk.country
+    return {
+        "scope": access.scope_of(turn, who),
+        "shown": (lambda value: masking.value(value, region)) if masks else None,
+    }
+
+
 def export(arguments: argparse.Namespace) -> int:
     config = load(arguments)
 
     def write(tx: Connection) -> None:
+        how = _as_seen_by(tx, config, arguments.name) if arguments.name else {}
         if arguments.format == "xlsx":
-            exporter.workbook(tx, arguments.what, sys.stdout.buffer)
+            exporter.workbook(tx, arguments.what, sys.stdout.buffer, **how)
             return
-        for piece in exporter.export(tx, arguments.what, arguments.format):
+        for piece in exporter.export(tx, arguments.what, arguments.format, **how):
             sys.stdout.write(piece)
 
     async def work(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -22,6 +23,7 @@ from crm_store.importing.values import Defaults, Wrong
 from crm_store.privacy import tombstones
 
 BATCH = 200  # rows a transaction
+_OURS = re.compile(r"D(\d{1,9})")  # as our own exports name a deal
 _COLUMNS = {
     "key": "key id deal deal_id deal_number number ref 商机编号 编号",
     "title": "title name deal_name what subject 商机名称 商机 标题 内容",
@@ -142,6 +144,8 @@ def _take(
     if owner is not None:
         changes["owner_id"] = owner.id
     known = deals.by_key(tx, key)
+    if known is None and (ours := _OURS.fullmatch(key)):
+        known = deals.by_number(tx, int(ours[1]))
     if known is not None:
         changed = deals.change(tx, now, "import", known, **changes)
         if changed is known:

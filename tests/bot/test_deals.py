@@ -7,12 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from bot import masking
 from channels.conversation import Author
-from crm_store import audit, contacts, deals, notes
+from crm_store import audit, contacts, deals, exporter, notes, people
 from crm_store.importing import deals as importing
 from crm_store.importing.values import Defaults
 from crm_store.profile import Worth
+from crm_store.scope import Scope
 from tests.bot.test_roles import CUSTOMERS, _people, run
 from tests.deciding import CHANNELS, NOW, Deciding, deciding
 
@@ -224,3 +227,17 @@ async def test_deals_come_from_a_file_and_twice_is_once(desk: Deciding, tmp_path
     assert (first.owner, first.expected_on.isoformat()) == ("Sam", "2026-04-30")
     path.write_text(DEALS.replace("已报价", "won"))
     assert await bring() == (0, 1, 1, wrong)
+    await run(desk, "/deal new C2 10 EUR Chair", "Sam")
+    path.write_text(await desk.store.read(lambda tx: "".join(exporter.export(tx, "deals"))))
+    assert await bring() == (0, 0, 3, [])
+
+
+async def test_an_export_as_somebody_is_what_they_may_see(desk: Deciding) -> None:
+    def work(tx: Connection) -> str:
+        whose = Scope(frozenset([people.by_name(tx, "Sam").id]))
+        return "".join(exporter.export(tx, "customers", scope=whose, shown=masking.value))
+
+    found = await desk.store.read(work)
+    assert "l***@example.com" in found
+    assert "+44 ••• 23" in found
+    assert "Wang" not in found
