@@ -49,6 +49,8 @@ async def examine(config: Config) -> Sequence[Check]:
             findings.append(Check(name, "fail", f"no answer within {CHECK_TIMEOUT_S:g} s"))
         except Exception as error:
             findings.append(Check(name, "fail", f"{type(error).__name__}: {error}"))
+    if config.events.url:
+        findings.append(await _events(config))
     if not config.channels:
         findings.append(
             Check(
@@ -93,6 +95,17 @@ async def _store(config: Config) -> list[Check]:
     slow = ms > 250
     detail = f"whole; a durable write takes {ms:.0f} ms"
     return [Check("store", "warn" if slow else "ok", detail, "the disk is slow to sync: use a local disk")]
+
+
+async def _events(config: Config) -> Check:
+    """Whether the broker can be reached; nothing is told."""
+    from bot.event_relay import EventRelay
+
+    try:
+        reached = await EventRelay(config.events).reach()
+    except ConfigError as error:
+        return Check("events", "fail", str(error))
+    return Check("events", "fail" if reached else "ok", reached or f"the broker has {config.events.topic}")
 
 
 def _disk(config: Config) -> Check:

@@ -59,6 +59,19 @@ class EventRelay:
                 f"{type(error).__name__}: {_without_url(error, self._settings.url)}", away=True
             ) from error
 
+    async def reach(self) -> str:
+        """Connect, and say in words why that is not possible; "" when it is."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._open()
+        except TimeoutError:
+            return "the broker does not answer in time"
+        except Exception as error:
+            return f"{type(error).__name__}: {_without_url(error, self._settings.url)}"
+        finally:
+            await self._drop()
+        return ""
+
     async def close(self) -> None:
         await self._drop()
 

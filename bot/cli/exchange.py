@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from bot.cli import CommandFailed
 from bot.cli.common import load, print_json, with_store
 from bot.config import Config
-from crm_store import exporter, importer
+from crm_store import audit, exporter, importer
 from crm_store import quality as data
 from crm_store.db import Store
 from crm_store.importer import Defaults, Rejected, Report
@@ -215,6 +215,10 @@ def quality(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _note_export(tx: Connection, what: str, name: str) -> None:
+    audit.record(tx, datetime.now(UTC), "cli", "export", what, via="cli", seen_as=name)
+
+
 def _as_seen_by(tx: Connection, config: Config, name: str) -> dict[str, Any]:
     """The rows and the masks of a person."""
     from bot import access, masking
@@ -247,6 +251,7 @@ def export(arguments: argparse.Namespace) -> int:
 
     async def work(store: Store) -> None:
         await store.read(write)
+        await store.write(_note_export, arguments.what, arguments.name)
 
     with_store(config, work)
     return 0

@@ -174,3 +174,12 @@ def test_another_url_is_refused() -> None:
 def test_nothing_of_it_is_loaded_without_a_broker() -> None:
     code = "import sys, bot.webhooks; sys.exit('faststream' in sys.modules or 'bot.event_relay' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_a_broker_that_is_not_there_is_said_in_words() -> None:
+    flaky = Flaky()
+    relay = EventRelay(EventsSettings(url="redis://u:secret@b.example"), lambda url: flaky)
+    assert await relay.reach() == ""
+    flaky.calls = 4
+    assert "ConnectionRefusedError" in await relay.reach()
+    assert flaky.stopped == 2
