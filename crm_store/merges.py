@@ -29,11 +29,12 @@ from crm_store.rows import insert_id
 from crm_store.search import indexing
 
 contact, merge_table, merge_row = schema.contact, schema.merge, schema.merge_row
-conversation, ticket, consent, identity = (
+conversation, ticket, consent, identity, message = (
     schema.conversation,
     schema.ticket,
     schema.consent,
     schema.identity,
+    schema.message,
 )
 mark = schema.contact_mark
 OWNED = (  # what goes over, by contact_id
@@ -148,7 +149,7 @@ def plan(tx: Connection, keep_id: int, drop_id: int) -> Plan:
         mine = select(func.count()).select_from(table).where(table.c.contact_id == drop.id)
         counts[table.name] = int(tx.execute(mine).scalar_one())
     talks = select(conversation.c.id).where(conversation.c.contact_id == drop.id)
-    said = select(func.count()).where(schema.message.c.conversation_id.in_(talks))
+    said = select(func.count()).where(message.c.conversation_id.in_(talks))
     gave, outvoted = _gives(keep, drop)
     return Plan(
         keep,
@@ -274,7 +275,7 @@ def _move(tx: Connection, merge_id: int, drop_id: int, keep_id: int) -> int:
 
 
 def _marks(tx: Connection) -> dict[str, int]:
-    later = (conversation, ticket, consent)
+    later = (conversation, ticket, consent, message)
     return {t.name: tx.execute(select(func.max(t.c.id))).scalar() or 0 for t in later}
 
 
@@ -414,7 +415,13 @@ def _give_what_came_since(tx: Connection, row: Any) -> None:
         .where(ticket.c.conversation_id.in_(talks))
         .values(contact_id=row.drop_id)
     )
-    said = select(schema.message.c.id).where(schema.message.c.conversation_id.in_(talks))
+    tx.execute(  # as their own words, not as those of somebody else in their conversation
+        update(message)
+        .where(message.c.author_kind == "customer", message.c.author_id == row.keep_id)
+        .where(message.c.conversation_id.in_(talks), message.c.id > marks.get("message", 0))
+        .values(author_id=row.drop_id)
+    )
+    said = select(message.c.id).where(message.c.conversation_id.in_(talks))
     tx.execute(
         update(consent)
         .where(consent.c.contact_id == row.keep_id, consent.c.id > marks.get("consent", 0))

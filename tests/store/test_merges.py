@@ -65,8 +65,10 @@ def talk(tx: Connection, number: int, room: str, *texts: str, at: datetime = NOW
     return talked
 
 
-def say(tx: Connection, conversation_id: int, text: str, at: datetime = NOW) -> None:
-    message = NewMessage("in", "telegram", text, "customer", "Li", at)
+def say(
+    tx: Connection, conversation_id: int, text: str, at: datetime = NOW, author: int | None = None
+) -> None:
+    message = NewMessage("in", "telegram", text, "customer", "Li", at, author_id=author)
     conversations.add(tx, at, conversation_id, message)
 
 
@@ -166,7 +168,7 @@ async def test_what_came_since_stays_with_the_one_by_whose_account_it_came(store
 
     def since(tx: Connection) -> tuple[int, int, int, int]:
         old = conversations.at_address(tx, "telegram", "7001", "")
-        say(tx, old.id, "still nothing", LATER)
+        say(tx, old.id, "still nothing", LATER, author=keep)
         again = tickets.open_new(
             tx, LATER, conversation_id=old.id, contact_id=keep, subject="again", kind="enquiry",
             channel="telegram",
@@ -190,6 +192,8 @@ async def test_what_came_since_stays_with_the_one_by_whose_account_it_came(store
         assert of(tx, schema.conversation, keep) == [theirs]
         assert [o.number for o in sales.orders_of(tx, keep)] == ["A-3", "A-1"], "an order names no account"
         assert [o.number for o in sales.orders_of(tx, drop)] == ["A-2"]
+        said = select(schema.message.c.author_id).where(schema.message.c.text == "still nothing")
+        assert tx.execute(said).scalar() == drop, "their words are their own"
         row = contacts.get(tx, keep)
         assert row.company == "Wei Ltd", "what was changed since stays"
         assert row.language is None
