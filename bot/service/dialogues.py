@@ -156,7 +156,8 @@ def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, wha
     editing.change(turn, member, row, changed)
     lang = turn.language_of(member)
     text = say("form.customer_saved", lang, name=changed.get("name", row.name) or say("card.unnamed", lang))
-    posting.answer(turn, inbound.address, Reply.of(text), private_to=inbound.author.user_id)
+    answer = access.shown(turn, member, Reply.of(text))
+    posting.answer(turn, inbound.address, answer, private_to=inbound.author.user_id)
 
 
 def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:

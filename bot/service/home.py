@@ -54,7 +54,8 @@ def _found(turn: Turn, inbound: Inbound, member: Member) -> Reply:
     ticket = tickets.by_number(turn.tx, int(number)) if number.isdigit() and len(number) < 10 else None
     if ticket is not None and access.sees_ticket(turn, member, ticket):
         audit.record(turn.tx, turn.now, member.actor, "found", f"ticket:{ticket.number}", via=turn.via)
-        return Reply.of(Heading(f"#{ticket.number}"), unfurl.line(turn, ticket, lang), back)
+        found = Reply.of(Heading(f"#{ticket.number}"), unfurl.line(turn, ticket, lang), back)
+        return access.shown(turn, member, found)
     done = commands.perform(turn, member, f"/customer {text}", inbound=inbound)
     commands.audited(turn, member, done)
     return Reply((*done.reply.blocks, back))
