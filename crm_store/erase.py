@@ -9,32 +9,29 @@ At last the file itself is scrubbed: segments of the full-text index are merged,
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from crm_store import audit, inbox, outbox, schema
 from crm_store.db import Store
-from crm_store.privacy import held, listed, tombstones, traces
+from crm_store.privacy import held, listed, tombstones, traces, treat
 from crm_store.privacy.held import NOW, Blank, Gone, Person, ids
 from crm_store.privacy.traces import Found
+from crm_store.privacy.treat import Work
 from crm_store.search import indexing, tables
 from crm_store.wakeups import notify
 
 SETTLE_S = 60.0
 LARGEST = 512 << 20  # bytes of a file that is written anew while the service runs: writes wait for 5 s
 NOTHING = '[{"_":"Text","text":"–"}]'  # a dumped reply: platforms take no empty post
-ERASED = '{"type":"erased"}'  # what is left of an entry in a room's log: its number
-PROBLEM = {"type": "about:blank", "title": "Gone", "status": 410, "detail": "the customer was erased"}
-TO_CUSTOMERS = ("reply", "answer", "notice")
 s = schema
 
 
@@ -59,23 +56,6 @@ class Erased:
     counts: Mapping[str, int]
     posts: int = 0
     clean: bool = True  # False: the -wal could not be emptied yet, somebody reads an old snapshot
-
-
-@dataclass(slots=True)
-class _Work:
-    tx: Connection
-    now: datetime
-    person: Person
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def count(self, name: str, rows: int) -> None:
-        if rows > 0:
-            self.counts[name] = self.counts.get(name, 0) + rows
-
-    def where(self, name: str) -> Any:
-        entry = held.HELD[name]
-        assert isinstance(entry, held.Held)
-        return entry.where(self.person)
 
 
 def ask(
@@ -290,7 +270,7 @@ def _erase(
         return Erased(contact_id, row.counts)
     whole = traces.person(tx, contact_id)
     since = traces.sweep(tx, whole, traces.words_of(tx, whole), marks)
-    work = _Work(tx, now, _with(whole, traces.joined(found, since)))
+    work = Work(tx, now, _with(whole, traces.joined(found, since)))
     digests = _digests(work)
     if outside.path is not None:
         entry = listed.Entry(row.uid, now, *digests)
@@ -300,9 +280,9 @@ def _erase(
     for one in work.person.contacts:
         indexing.forget_contact(tx, one)
     _forget_elsewhere(work)
-    for special in (_outgoing, _raw, _logs, _answers, _audits, _lines, _mentions):
+    for special in treat.SPECIAL:
         special(work)
-    shas = _shas(work)
+    shas = treat.shas(work)
     for table, entry_of in held.tables():
         if isinstance(entry_of.erased, Blank) and entry_of.erased.values:
             values = {k: now if v is NOW else v for k, v in entry_of.erased.values.items()}
@@ -311,7 +291,7 @@ def _erase(
     for table, entry_of in reversed(held.tables()):
         if isinstance(entry_of.erased, Gone):
             work.count(table.name, tx.execute(delete(table).where(entry_of.where(work.person))).rowcount)
-    _files(work, shas)
+    treat.files(work, shas)
     for post in posts:
         outbox.put(tx, post, now)
     tx.execute(
@@ -327,7 +307,7 @@ def _with(p: Person, found: Mapping[str, tuple[Any, ...]]) -> Person:
     return Person(p.contacts, p.identities, p.elsewhere, p.objects, p.actors, p.rooms, found)
 
 
-def _digests(work: _Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def _digests(work: Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """What may not come back, in keyed hashes: (contacts, identities, messages and the like)."""
     tx, p, key = work.tx, work.person, tombstones.key(work.tx)
     c, m, r = s.contact, s.message, s.inbox
@@ -351,13 +331,13 @@ def _digests(work: _Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, 
     )
 
 
-def _posts(work: _Work, deletes: Callable[[str], bool]) -> list[outbox.Order]:
+def _posts(work: Work, deletes: Callable[[str], bool]) -> list[outbox.Order]:
     """Ask staff platforms to take back what was posted there, and what agents wrote, as far as they let us."""
     tx, o, m = work.tx, s.outbox, s.message
     wanted: dict[tuple[str, str], tuple[str, str]] = {}
     query = select(o.c.channel, o.c.room_id, o.c.thread_id, o.c.event_id, o.c.options).where(
         work.where("outbox"),
-        o.c.purpose.not_in([*TO_CUSTOMERS, "change", "code", "mark"]),
+        o.c.purpose.not_in([*treat.TO_CUSTOMERS, "change", "code", "mark"]),
         o.c.op == "send",
         o.c.event_id != "",
     )
@@ -399,7 +379,7 @@ def _posts(work: _Work, deletes: Callable[[str], bool]) -> list[outbox.Order]:
 
 
 def _post(
-    work: _Work, place: tuple[str, str, str], op: str, body: str, options: Mapping[str, Any]
+    work: Work, place: tuple[str, str, str], op: str, body: str, options: Mapping[str, Any]
 ) -> outbox.Order:
     channel, room, thread = place
     return outbox.Order(
@@ -415,49 +395,11 @@ def _post(
     )
 
 
-def _forget_elsewhere(work: _Work) -> None:
+def _forget_elsewhere(work: Work) -> None:
     m = s.message
     rows = select(m.c.id, m.c.subject, m.c.text).where(m.c.id.in_(ids(work.person.elsewhere)))
     for row in work.tx.execute(rows).all():
         indexing.message_changed(work.tx, row.id, row.subject, row.text, None)
-
-
-def _outgoing(work: _Work) -> None:
-    """What went to the customer stays to be counted; what was posted about them goes. What waits is not sent."""
-    o = s.outbox
-    theirs = work.where("outbox")
-    stays = o.c.purpose.in_(TO_CUSTOMERS) & o.c.message_id.is_not(None)
-    gone = work.tx.execute(delete(o).where(theirs, ~stays)).rowcount
-    blanked = work.tx.execute(
-        update(o)
-        .where(theirs)
-        .values(
-            lane=held.numbered(o),
-            room_id="",
-            thread_id="",
-            body="[]",
-            options={},
-            error="",
-            event_id="",
-            lease_until=None,
-            state=case(
-                (o.c.state.in_(["pending", "sending", "dead", "unknown"]), "withdrawn"), else_=o.c.state
-            ),
-            settled_at=func.coalesce(o.c.settled_at, work.now),
-        )
-    ).rowcount
-    work.count("outbox", gone + blanked)
-
-
-def _raw(work: _Work) -> None:
-    """Raw messages are emptied; what waited is not taken any more, and none is known by its platform's id."""
-    r, key = s.inbox, tombstones.key(work.tx)
-    rows = work.tx.execute(
-        select(r.c.id, r.c.channel, r.c.event_id, r.c.state).where(work.where("inbox"))
-    ).all()
-    for row in rows:
-        forget_raw(work.tx, key, row, work.now)
-    work.count("inbox", len(rows))
 
 
 def came_again(tx: Connection, row: inbox.Waiting, now: datetime) -> bool:
@@ -466,142 +408,5 @@ def came_again(tx: Connection, row: inbox.Waiting, now: datetime) -> bool:
         return False
     inbox.finish(tx, row, now)
     held_by = select(s.inbox.c.id, s.inbox.c.channel, s.inbox.c.event_id).where(s.inbox.c.id == row.id)
-    forget_raw(tx, tombstones.key(tx), tx.execute(held_by).one(), now)
+    treat.forget_raw(tx, tombstones.key(tx), tx.execute(held_by).one(), now)
     return True
-
-
-def forget_raw(tx: Connection, key: bytes, row: Any, now: datetime) -> None:
-    """Empty one inbox row: what is left is that something came by this channel."""
-    if row.event_id.startswith("erased:"):
-        return
-    r = s.inbox
-    name = f"erased:{tombstones.event(key, row.channel, row.event_id)}"
-    tx.execute(delete(r).where(r.c.channel == row.channel, r.c.event_id == name))  # it came a second time
-    tx.execute(
-        update(r)
-        .where(r.c.id == row.id)
-        .values(
-            event_id=name,
-            lane="erased",
-            body=b"",
-            evidence="",
-            error="",
-            lease_until=None,
-            finished_at=func.coalesce(r.c.finished_at, now),
-            state=case((r.c.state == "done", "done"), else_="discarded"),
-        )
-    )
-
-
-def _logs(work: _Work) -> None:
-    """The customer's own rooms go; of entries in staff's rooms the numbers stay, readers count by them."""
-    j = s.journal
-    rows = work.tx.execute(select(j.c.id, j.c.channel, j.c.body).where(work.where("journal"))).all()
-    shas = {(row.channel, sha) for row in rows for sha in shas_in(row.body)}
-    rooms = list(work.person.rooms)
-    gone = work.tx.execute(delete(j).where(j.c.room.in_(rooms))).rowcount
-    entries = ids(work.person.found.get("journal", ()))
-    blanked = work.tx.execute(update(j).where(j.c.id.in_(entries)).values(body=ERASED)).rowcount
-    work.count("journal", gone + blanked + drop_logged(work.tx, shas))
-
-
-def drop_logged(tx: Connection, shas: Iterable[tuple[str, str]]) -> int:
-    """Delete the bytes of (channel, file) from the web's logs where no entry names them any more."""
-    j = s.journal
-    gone = 0
-    for channel, sha in sorted(shas):
-        room = f"file:{sha}"
-        used = select(j.c.id).where(
-            j.c.channel == channel, j.c.room.not_like("file:%"), j.c.body.contains(sha, autoescape=True)
-        )
-        if tx.execute(used.limit(1)).first() is None:
-            gone += tx.execute(delete(j).where(j.c.channel == channel, j.c.room == room)).rowcount
-    return gone
-
-
-def shas_in(body: str) -> set[str]:
-    """The files that an entry names."""
-    try:
-        blocks = json.loads(body).get("blocks") or ()
-    except (ValueError, AttributeError):
-        return set()
-    return {block["sha"] for block in blocks if isinstance(block, dict) and "sha" in block}
-
-
-def _answers(work: _Work) -> None:
-    """A repeat of such a request is told that it is over: done anew it would bring the customer back."""
-    r = s.api_request
-    values = {
-        "status": 410,
-        "headers": {"Content-Type": "application/problem+json"},
-        "body": json.dumps(PROBLEM),
-    }
-    work.count(
-        "api_request", work.tx.execute(update(r).where(work.where("api_request")).values(**values)).rowcount
-    )
-
-
-def _audits(work: _Work) -> None:
-    """Who did what, when and to which number stays; what was said with it, and who the customer was, goes."""
-    a, p = s.audit, work.person
-    found = a.c.id.in_(ids(p.found.get("audit", ())))
-    rows = work.tx.execute(
-        update(a).where(or_(a.c.object.in_(list(p.objects)), found), a.c.action != "erase").values(detail={})
-    ).rowcount
-    named = ~or_(a.c.object.like("contact:%"), a.c.object.like("ticket:%"))
-    work.tx.execute(update(a).where(found, named).values(object=""))
-    rows += work.tx.execute(update(a).where(a.c.actor.in_(list(p.actors))).values(actor="erased")).rowcount
-    work.count("audit", rows)
-
-
-def _lines(work: _Work) -> None:
-    """Names and numbers of products stay where somebody else bought the same; an engraving goes."""
-    for line, parent, owner in (
-        (s.order_line, "order_id", s.order),
-        (s.deal_product, "deal_id", s.deal),
-    ):
-        for column in ("name", "sku"):
-            alone = held.only_theirs(work.person, column, line, parent, owner)
-            statement = update(line).where(work.where(line.name), alone, line.c[column] != "")
-            work.count(line.name, work.tx.execute(statement.values({column: ""})).rowcount)
-
-
-def _mentions(work: _Work) -> None:
-    """Where they were among the recipients of somebody else's conversation, their address goes."""
-    p, m, c = s.participant, s.message, s.conversation
-    theirs = set(held.user_ids(work.person))
-    shared = select(p.c.conversation_id).where(p.c.user_id.in_(list(theirs)))
-    rows = work.tx.execute(
-        select(m.c.id, m.c.recipients)
-        .join(c, c.c.id == m.c.conversation_id)
-        .where(c.c.id.in_(shared), c.c.contact_id.not_in(ids(work.person.contacts)), m.c.kind == "out")
-    ).all()
-    for row in rows:
-        kept = ["erased" if address in theirs else address for address in row.recipients]
-        if kept != row.recipients:
-            work.tx.execute(update(m).where(m.c.id == row.id).values(recipients=kept))
-
-
-def _shas(work: _Work) -> list[str]:
-    return list(work.tx.execute(select(s.blob.c.sha256).where(work.where("blob"))).scalars())
-
-
-def _files(work: _Work, shas: list[str]) -> None:
-    work.count("blob", drop_files(work.tx, shas))
-    gone = {(channel, sha) for sha in shas for channel in _channels_of(work.tx, sha)}
-    work.count("journal", drop_logged(work.tx, gone))
-
-
-def drop_files(tx: Connection, shas: Iterable[str]) -> int:
-    """Delete files that no message refers to any more."""
-    a, b = s.attachment, s.blob
-    gone = 0
-    for sha in shas:
-        if tx.execute(select(a.c.id).where(a.c.sha256 == sha).limit(1)).first() is None:
-            gone += tx.execute(delete(b).where(b.c.sha256 == sha)).rowcount
-    return gone
-
-
-def _channels_of(tx: Connection, sha: str) -> list[str]:
-    j = s.journal
-    return list(tx.execute(select(j.c.channel).where(j.c.room == f"file:{sha}")).scalars())

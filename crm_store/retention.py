@@ -17,8 +17,9 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 
 from crm_store import schema
 from crm_store.db import Store
-from crm_store.erase import ERASED, drop_files, drop_logged, settle, shas_in
+from crm_store.erase import settle
 from crm_store.privacy.held import ids
+from crm_store.privacy.treat import ERASED, drop_files, drop_logged, files_in
 from crm_store.search import indexing
 
 BATCH = 500
@@ -166,7 +167,7 @@ def _forget_logs(tx: Connection, before: datetime) -> int:
         if row.room in rooms or in_thread or f"{row.room}:{row.number}" in threads:
             continue
         gone.append(row.id)
-        shas |= {(row.channel, sha) for sha in shas_in(row.body)}
+        shas |= {(row.channel, sha) for sha in files_in(row.body)}
         if len(gone) == BATCH:
             break
     if gone:

@@ -55,7 +55,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """The rows are treated by a function of crm_store.erase, which says why."""
+    """The rows are treated by this function of privacy.treat, which says why."""
 
     how: str
 
@@ -278,7 +278,7 @@ HELD: dict[str, Held | Nobody] = {
     ),
     "message_version": Held(_of(_s.message_version.c.message_id, messages), Gone()),
     "attachment": Held(_of(_s.attachment.c.message_id, messages), Gone()),
-    "blob": Held(_blobs, Special("_files")),
+    "blob": Held(_blobs, Special("files")),
     "ticket": Held(
         _of(_s.ticket.c.id, tickets),
         Blank(
@@ -313,11 +313,11 @@ HELD: dict[str, Held | Nobody] = {
     ),
     "thread": Held(_of(_s.thread.c.ticket_id, tickets), Gone()),
     "expectation": Held(_of(_s.expectation.c.conversation_id, conversations), Gone()),
-    "audit": Held(_audit, Special("_audits")),
-    "inbox": Held(_found(_s.inbox, _s.inbox.c.id), Special("_raw")),
-    "outbox": Held(_outbox, Special("_outgoing")),
-    "journal": Held(_journal, Special("_logs")),
-    "api_request": Held(_api_request, Special("_answers")),
+    "audit": Held(_audit, Special("audits")),
+    "inbox": Held(_found(_s.inbox, _s.inbox.c.id), Special("raw")),
+    "outbox": Held(_outbox, Special("outgoing")),
+    "journal": Held(_journal, Special("logs")),
+    "api_request": Held(_api_request, Special("answers")),
     "webhook_event": Held(
         lambda p: _s.webhook_event.c.id.in_(ids(p.found.get("webhook_event", ()))),
         Blank(
@@ -350,7 +350,7 @@ HELD: dict[str, Held | Nobody] = {
             ("id", "contact_id", "ordered_at", "status", "amount_minor", "currency", "updated_at"),
         ),
     ),
-    "order_line": Held(_of(_s.order_line.c.order_id, orders), Special("_lines")),
+    "order_line": Held(_of(_s.order_line.c.order_id, orders), Special("lines")),
     "customer_event": Held(
         _contact(_s.customer_event),
         Blank(
@@ -378,7 +378,7 @@ HELD: dict[str, Held | Nobody] = {
             ),
         ),
     ),
-    "deal_product": Held(_of(_s.deal_product.c.deal_id, deals), Special("_lines")),
+    "deal_product": Held(_of(_s.deal_product.c.deal_id, deals), Special("lines")),
     "deal_stage": Held(
         _of(_s.deal_stage.c.deal_id, deals),
         Blank({}, ("id", "deal_id", "stage", "amount_minor", "actor", "at")),

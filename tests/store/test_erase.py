@@ -21,7 +21,7 @@ from crm_store.backup import _set_sequences
 from crm_store.db import Store
 from crm_store.hours import BusinessHours
 from crm_store.importing.values import Defaults
-from crm_store.privacy import held, listed, tombstones, words
+from crm_store.privacy import held, listed, tombstones, treat, words
 from crm_store.schema import metadata
 from crm_store.schema.base import UtcDateTime
 from crm_store.search import indexing
@@ -200,6 +200,12 @@ def test_every_column_of_what_stays_is_kept_or_blanked_on_purpose() -> None:
             said = {*entry.erased.values, *entry.erased.keep}
             assert said == {c.name for c in table.columns}, table.name
             assert not set(entry.erased.values) & set(entry.erased.keep), table.name
+
+
+def test_what_is_treated_by_a_function_has_one() -> None:
+    named = {e.erased.how for _, e in held.tables() if isinstance(e.erased, held.Special)}
+    assert named - {"files"} <= {one.__name__ for one in treat.SPECIAL}
+    assert callable(treat.files)
 
 
 def test_a_table_that_leads_to_a_customer_holds_something_on_them() -> None:
