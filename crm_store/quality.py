@@ -47,8 +47,8 @@ class Quality:
 
 
 def measure(tx: Connection, now: datetime) -> list[Quality]:
-    """Everything first, then each source of contacts, the largest first. Reads all contacts once: about 8 s for
-    a million on SQLite."""
+    """Everything first, then each source of contacts, the largest first. Reads all contacts once: 6 s of CPU
+    for a million on SQLite, beside the line."""
     flags = _flags(now)
     one = flags.subquery("q")
     counted = [
@@ -84,7 +84,7 @@ def _flags(now: datetime) -> Any:
         func.coalesce(conversation.c.last_in_at, conversation.c.created_at) >= since,
     )
     ordered = select(literal(1)).where(order.c.contact_id == contact.c.id, order.c.ordered_at >= since)
-    twins = func.count().over(partition_by=(func.lower(contact.c.name), contact.c.company, contact.c.city))
+    twin = _twins().subquery("t")
 
     def has(column: Any) -> Any:
         return func.coalesce(column, 0) > 0
@@ -107,9 +107,7 @@ def _flags(now: datetime) -> Any:
         "name__inferred": and_(guessed.c.name.is_not(None), guessed.c.name == contact.c.name),
         "country__inferred": and_(guessed.c.country.is_not(None), guessed.c.country == contact.c.country),
         "email__inferred": guessed.c.email.is_not(None),
-        "__duplicate": and_(
-            contact.c.name != "", or_(contact.c.company != "", contact.c.city != ""), twins > 1
-        ),
+        "__duplicate": twin.c.name.is_not(None),
         "__stale": and_(contact.c.updated_at < since, ~wrote.exists(), ~ordered.exists()),
     }
     unreachable = ~has(held.c.reached)
@@ -127,7 +125,27 @@ def _flags(now: datetime) -> Any:
         .select_from(contact)
         .outerjoin(held, held.c.contact_id == contact.c.id)
         .outerjoin(guessed, guessed.c.contact_id == contact.c.id)
+        .outerjoin(
+            twin,
+            and_(
+                twin.c.name == func.lower(contact.c.name),
+                twin.c.company == contact.c.company,
+                twin.c.city == contact.c.city,
+            ),
+        )
         .where(contact.c.merged_into_id.is_(None))
+    )
+
+
+def _twins() -> Any:
+    """The names that several bear at one company or in one city."""
+    name = func.lower(contact.c.name)
+    return (
+        select(name.label("name"), contact.c.company, contact.c.city)
+        .where(contact.c.merged_into_id.is_(None))
+        .where(contact.c.name != "", or_(contact.c.company != "", contact.c.city != ""))
+        .group_by(name, contact.c.company, contact.c.city)
+        .having(func.count() > 1)
     )
 
 

@@ -211,7 +211,11 @@ def _remove_some(tx: Connection, run_id: int, made: str, at: datetime) -> Undone
 def _remove_contacts(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
     done = Undone()
     here = contact.c.id.between(first, last)
-    rows = list(tx.execute(select(contact.c.id, contact.c.name, contact.c.updated_at).where(here)))
+    rows = list(
+        tx.execute(
+            select(contact.c.id, contact.c.name, contact.c.updated_at, contact.c.merged_into_id).where(here)
+        )
+    )
     consent = schema.consent
     tx.execute(
         delete(consent)
@@ -232,7 +236,7 @@ def _remove_contacts(tx: Connection, run_id: int, first: int, last: int, at: dat
             verified.add(contact_id)
     gone = []
     for row in rows:
-        if row.id in used:
+        if row.id in used or row.merged_into_id is not None:  # a merge can be taken back: both are needed
             why = "used"
         elif row.id in verified:
             why = "verified"

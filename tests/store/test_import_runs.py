@@ -313,3 +313,12 @@ async def test_any_file_twice_is_once_and_undone_is_never(first: str, second: st
             assert (done.removed, done.restored, await store.read(everything)) == (0, 0, after)
             assert (await undo(store, report.run_id, MUCH_LATER)).kept == []
             assert await store.read(everything) == before
+
+
+async def test_who_was_merged_since_is_kept(store: Store, tmp_path: Path) -> None:
+    await bring(store, "customers", tmp_path, BEFORE)
+    report = await bring(store, "customers", tmp_path, "name,email\nAnna,a.other@example.com\n", LATER)
+    merged = update(schema.contact).where(schema.contact.c.id == 4).values(merged_into_id=1)
+    await store.write(lambda tx: tx.execute(merged) and None)
+    done = await undo(store, report.run_id, MUCH_LATER)
+    assert (done.removed, why(done)) == (0, [("Anna", "used", "")])
