@@ -9,7 +9,7 @@ import importlib
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import policy
 from email.parser import BytesParser
 from importlib import resources
@@ -25,10 +25,16 @@ from bot.cli.common import quiet_logs
 from bot.config import Config, parse
 from bot.sample import generate
 from channels.base import ConfigError
-from crm_store import importer, people
+from crm_store import deals, importer, people
 from crm_store.db import StoreError
 from crm_store.importing.values import Defaults
 
+DEALS = (  # what, stage, minor units, days until it is expected
+    ("Garden set", "offer", 120_000, 20),
+    ("Dining room", "negotiation", 380_000, 10),
+    ("Office lamps", "lead", 45_000, 45),
+    ("Two sofas", "qualified", 219_900, 30),
+)
 AGENTS = (("Mei", "manager", None), ("Tom", "agent", None))
 CUSTOMERS, ORDERS = 200, 1500
 CONFIG = """
@@ -134,6 +140,7 @@ async def seed(service: Service, config: Config) -> None:
         ):
             await importer.run(store, kind, path, Defaults(language="en"), now)  # type: ignore[arg-type]
     await store.write(_staff)
+    await store.write(_sales)
     service.office.index = await store.read(decisions.load_index)
 
 
@@ -166,6 +173,25 @@ def _csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _staff(tx: Connection) -> None:
     for name, role, language in AGENTS:
         people.add(tx, datetime.now(UTC), name, role, language)
+
+
+def _sales(tx: Connection) -> None:
+    """A few deals, so that /pipeline has something to show."""
+    now, mei = datetime.now(UTC), people.by_name(tx, AGENTS[0][0])
+    for contact_id, (title, stage, amount_minor, days) in enumerate(DEALS, 1):
+        deals.add(
+            tx,
+            now,
+            f"staff:{mei.id}",
+            contact_id=contact_id,
+            title=title,
+            stage=stage,
+            amount_minor=amount_minor,
+            currency="EUR",
+            owner_id=mei.id,
+            expected_on=(now + timedelta(days=days)).date(),
+            source="demo",
+        )
 
 
 def _codes(tx: Connection) -> dict[str, str]:
