@@ -12,6 +12,8 @@ from bot.service import merging
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import audit, merges, suggestions, tickets
 
+TELL_FROM = 60  # the same name alone is 55: it stands on the card, and disturbs nobody who answers
+
 
 def blocks(turn: Turn, member: Member, contact_id: int) -> list[Block]:
     """What there is to decide about a customer, for their card; nothing for who may not decide it."""
@@ -36,8 +38,8 @@ def listed(turn: Turn, member: Member, lang: str, limit: int = 5) -> list[Block]
 
 
 def tell(turn: Turn, row: Any) -> bool:
-    """Say it in the threads of the tickets of both; whether there were any."""
-    if row.state != "open":
+    """Say it in the threads of the tickets of both, when it is more than a name; whether there were any."""
+    if row.state != "open" or row.score < TELL_FROM:
         return False
     one, other = (merges.current(turn.tx, number) for number in (row.low_id, row.high_id))
     if one == other:
