@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from bot.api import shapes
 from bot.api.customers import whose
+from bot.api.deal_schemas import Deal, DealChange, NewDeal
 from bot.api.paging import Paging, page
 from bot.api.problems import Problem, not_found
 from bot.api.routes import Answer, Ask, Routes
-from bot.api.schemas import Deal, DealChange, Id, Moment, Name, NewDeal, Page
+from bot.api.schemas import Id, Moment, Name, Page
 from crm_store import deals, people, scope
 
 routes = Routes()

@@ -6,7 +6,7 @@ Bodies are strict: an unknown field, a number in quotes or a time without its zo
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -53,23 +53,6 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _day(value: Any) -> date:
-    if isinstance(value, date):
-        return value
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        raise ValueError("must be a day such as 2026-03-31")
-    try:
-        return date.fromisoformat(value)
-    except ValueError as error:
-        raise ValueError(f"there is no such day: {error}") from error
-
-
-Day = Annotated[
-    date,
-    BeforeValidator(_day),
-    PlainSerializer(lambda value: value.isoformat(), return_type=str),
-    WithJsonSchema({"type": "string", "format": "date"}),
-]
 WHOLE = BeforeValidator(_whole)  # 3.0 is an integer to JSON Schema, and to some who write JSON
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID, examples=[1]), WHOLE]
 Amount = Annotated[int, Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT), WHOLE]
@@ -364,63 +347,6 @@ class Order(Out):
     tracking: str
     lines: list[OrderLineOut]
     updated_at: Moment
-
-
-# --- deals --------------------------------------------------------------------------------------------------
-
-DealStage = Annotated[str, Field(pattern=r"^\w[\w-]{0,39}$", examples=["offer", "won", "lost"])]
-
-
-class DealProduct(In):
-    """`amount_minor` is of all of them, in the deal's currency."""
-
-    sku: Word = ""
-    name: Name
-    quantity: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] = 1
-    amount_minor: Amount = 0
-
-
-class PositiveMoney(In):
-    amount_minor: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT), WHOLE]
-    currency: str = Field(pattern=r"^[A-Z]{3}$", examples=["EUR"])
-
-
-class DealChange(In):
-    """What is given replaces what was there. `lost_reason` counts where the deal is lost."""
-
-    title: Name = ""
-    stage: DealStage = ""
-    amount: PositiveMoney = PositiveMoney(amount_minor=0, currency="EUR")
-    owner: Name | None = Field(default=None, description="a staff member's name")
-    expected_on: Day | None = None
-    lost_reason: Word = ""
-    products: list[DealProduct] = Field(default=[], max_length=200)
-
-
-class NewDeal(In):
-    customer: Whose
-    title: Name
-    amount: PositiveMoney
-    stage: DealStage | None = Field(default=None, description="the first one when it is left out")
-    owner: Name | None = Field(default=None, description="a staff member's name")
-    expected_on: Day | None = None
-    lost_reason: Word = ""
-    products: list[DealProduct] = Field(default=[], max_length=200)
-
-
-class Deal(Out):
-    number: int
-    customer_id: int
-    title: str
-    stage: str
-    amount: MoneyOut
-    owner: str | None
-    expected_on: Day | None
-    lost_reason: str
-    products: list[OrderLineOut]
-    created_at: Moment
-    updated_at: Moment
-    closed_at: Moment | None
 
 
 # --- events -------------------------------------------------------------------------------------------------

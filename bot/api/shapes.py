@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from bot.api import schemas
+from bot.api.deal_schemas import Deal
 from crm_store import api, contacts, conversations, merges
 from crm_store import deals as dealing
 
@@ -131,9 +132,9 @@ def orders(tx: Connection, rows: Sequence[Any]) -> list[schemas.Order]:
     ]
 
 
-def deals(tx: Connection, rows: Sequence[Any]) -> list[schemas.Deal]:
+def deals(tx: Connection, rows: Sequence[Any]) -> list[Deal]:
     return [
-        schemas.Deal(
+        Deal(
             number=row.number,
             customer_id=row.contact_id,
             title=row.title,

@@ -172,7 +172,9 @@ def test_another_url_is_refused() -> None:
 
 
 def test_nothing_of_it_is_loaded_without_a_broker() -> None:
-    code = "import sys, bot.webhooks; sys.exit('faststream' in sys.modules or 'bot.event_relay' in sys.modules)"
+    code = (
+        "import sys, bot.webhooks; sys.exit('faststream' in sys.modules or 'bot.event_relay' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
