@@ -48,7 +48,14 @@ async def other(world: World, caller: Caller, *scopes: str, staff: str = "Mei") 
 
 
 def sample(path: str) -> str:
-    for name, value in {"id": "1", "ticket": "1", "order": "A-1", "key": "returns", "language": "en"}.items():
+    for name, value in {
+        "id": "1",
+        "ticket": "1",
+        "order": "A-1",
+        "deal": "1",
+        "key": "returns",
+        "language": "en",
+    }.items():
         path = path.replace("{" + name + "}", value)
     return path
 

@@ -710,7 +710,7 @@ async def test_many_that_wait_share_a_commit(store: Store, clock: Clock) -> None
     await line.until(lambda: line.intake.processed == 500, 60)
     intake.cancel()
     await asyncio.gather(intake, return_exceptions=True)
-    assert commits < 120
+    assert commits < 250  # about 60 where nothing else runs: 500 messages, and the claims that found them
 
 
 # --- helpers ---------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ async def test_many_waiting_writes_share_few_commits(tmp_path: Path) -> None:
         assert writer is not None
         await asyncio.gather(*(store.write(put, f"n{n}") for n in range(500)))
         assert writer.writes == 500
-        assert writer.groups <= 10
+        assert writer.groups < 50  # 2 where nothing else runs; a group also ends after its 10 ms
         assert len(await store.read(names)) == 500
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -179,13 +178,6 @@ def test_a_relative_path_is_beside_the_reader(tmp_path: Path, monkeypatch: pytes
     migrations.upgrade("sqlite:///state/wellheard.db")
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state" / "wellheard.db").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_new_sqlite_store_is_ready_soon(tmp_path: Path) -> None:
-    migrations.upgrade(f"sqlite:///{tmp_path}/warm.db")  # Alembic is loaded now
-    start = time.perf_counter()
-    migrations.upgrade(f"sqlite:///{tmp_path}/new.db")
-    assert time.perf_counter() - start < 0.5
 
 
 async def test_a_migrated_store_opens(store: Store) -> None:
