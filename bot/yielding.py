@@ -15,6 +15,7 @@ from collections.abc import Callable
 from crm_store.db import Store
 
 YIELD_S = 0.1  # while many outside wait to be received, so long between claims …
+CROWDED_S = 0.25  # the same while others are many: at most sixteen a second of each channel
 FEW = 4  # … of so many lanes
 BURST_S = 5.0  # after that work has its turn for as long
 
@@ -30,7 +31,7 @@ class Yielding:
     async def limit(self, usual: int) -> int:
         """How many lanes to claim now: the usual number, or few after a pause while many outside wait."""
         if self._crowded():
-            await asyncio.sleep(YIELD_S)
+            await asyncio.sleep(CROWDED_S)
             return FEW if self._crowded() else usual
         now = time.monotonic()
         if not self._store.pressed:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
+
+from crm_store.schema.base import UtcDateTime
 
 Insert = Callable[[Table], Any]  # the dialect's own insert: it knows on_conflict_do_nothing and …_do_update
 
@@ -115,6 +117,10 @@ class _Compiled:
         for name in compiled.positiontup or ():
             parameter = compiled.binds[name]
             process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+            if process is not None and isinstance(parameter.type, UtcDateTime):
+                process = lru_cache(maxsize=64)(
+                    process
+                )  # a transaction's rows mostly have one and the same time
             if name in given:
                 self._arguments.append((name, None, process))
             elif parameter.required:
