@@ -73,7 +73,9 @@ async def test_a_bad_mail_among_good_ones_is_the_only_one_that_fails(bad: str, s
         await ask(sandbox, "warm", "warm", "warm")
         answers = await ask(sandbox, *texts)
     assert [a for a, text in zip(answers, texts, strict=True) if text == bad] == [said, said]
-    assert [a for a, text in zip(answers, texts, strict=True) if text != bad] == [t for t in texts if t != bad]
+    assert [a for a, text in zip(answers, texts, strict=True) if text != bad] == [
+        t for t in texts if t != bad
+    ]
 
 
 async def test_a_large_mail_is_understood_by_itself() -> None:
