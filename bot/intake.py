@@ -33,8 +33,8 @@ from crm_store.db import Store, is_conflict, savepoint
 from crm_store.inbox import LostLease, Waiting
 
 log = structlog.get_logger()
-LANES_AT_ONCE = 128
-OF_ONE_CHANNEL = 48  # lanes: slow mail (DNS, parsers) may not take the room of a chat
+LANES_AT_ONCE = 192
+OF_ONE_CHANNEL = 96  # lanes: slow mail (DNS, parsers) may not take the room of a chat
 REFILL = OF_ONE_CHANNEL // 2  # lanes of a channel below which it gets more: one claim for many, not one each
 CROWD = 8  # lanes of a channel from which on what can wait lets them first
 LARGE_AT_ONCE = 1  # messages above inbox.LARGE: each is held several times over while it is understood

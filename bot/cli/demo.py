@@ -7,6 +7,7 @@ import asyncio
 import csv
 import importlib
 import signal
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,17 @@ def demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _smtp_port(port: int) -> int:
+    """Where the demo takes mail: easy to remember, or any port where that one is taken."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port + 25 if port else 0))
+        except (OSError, OverflowError):
+            tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])
+
+
 async def _run(directory: Path, port: int) -> None:
     sink = importlib.import_module("channels.email.sink").Sink()
     stopping = asyncio.Event()
@@ -95,7 +107,7 @@ async def _run(directory: Path, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await sink.start()
     try:
-        text = CONFIG.format(port=port, smtp_in=port + 25 if port else 0, smtp_out=sink.port)
+        text = CONFIG.format(port=port, smtp_in=_smtp_port(port), smtp_out=sink.port)
         config = parse(text, path=directory / "wellheard.toml", environ={})
         service = Service(config)
         await service.start()

@@ -7,7 +7,7 @@ itself, shortly before it is due and when it is: `ticket.clock_at` is the next o
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 from bot.office import Office, Turn
@@ -22,13 +22,18 @@ def _hours(text: str, timezone: str) -> BusinessHours:
     return BusinessHours.parse(text, timezone)
 
 
+@lru_cache(maxsize=256)  # a card asks three times: for its words, their state and the next alarm
+def _due(text: str, timezone: str, since: datetime, minutes: int) -> datetime:
+    return _hours(text, timezone).add(since, timedelta(minutes=minutes))
+
+
 def respond_by(office: Office, ticket: Any) -> datetime | None:
     """When an answer is due; None while nobody waits, the ticket is put off, or there is no clock for it."""
     minutes = office.config.sla.minutes(ticket.priority)
     if ticket.waiting_since is None or ticket.status == "closed" or ticket.snoozed_until or not minutes:
         return None
     desk = office.config.desk
-    return _hours(desk.business_hours, desk.timezone).add(ticket.waiting_since, timedelta(minutes=minutes))
+    return _due(desk.business_hours, desk.timezone, ticket.waiting_since, minutes)
 
 
 def state(office: Office, ticket: Any, now: datetime) -> State:

@@ -51,9 +51,8 @@ def demo() -> Iterator[Demo]:
         yield _started(process)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        if process.stdout:
-            process.stdout.close()
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, said
 
 
 def _started(process: subprocess.Popen[str]) -> Demo:
