@@ -116,6 +116,8 @@ def _code_of(beginning: str) -> str:
     """The calling code that digits begin with, "" for none."""
     import phonenumbers
 
+    if beginning.startswith("0"):  # no code does: int() would read 031 as the Netherlands
+        return ""
     for length in (1, 2, 3):
         if int(beginning[:length] or 0) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
             return beginning[:length]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crm_store.exporter import guarded, unguarded
@@ -304,8 +304,9 @@ def test_dates_of_spreadsheets_and_calendars_are_read(text: str, utc: str) -> No
     assert f"{values.moment(text, BARE):%Y-%m-%d %H:%M}" == utc
 
 
+@example("+", "03110000", "")  # 031 is not 31
 @given(
-    st.sampled_from(["", "+", "00"]),
+    st.sampled_from(["", "+", "00", "+0", "+1", "+86"]),
     st.text("0123456789", min_size=5, max_size=14),
     st.sampled_from(["", "CN", "DE", "US", "GB", "FR", "IT", "RU", "JP", "BR", "AR", "MX", "SG"]),
 )
