@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import re
 import uuid
@@ -73,12 +74,20 @@ def _same(text: str) -> str:
 Act = Callable[[], Coroutine[Any, Any, Want]]
 
 
+_NUMBERS = itertools.count(1)
+
+
 class Acts:
     """One person on one platform."""
 
     def __init__(self, sides: Sides) -> None:
         self.sides = sides
         self.world = sides.world
+        number = next(
+            _NUMBERS
+        )  # words of one's own: another's, seen already, are no sign that these have arrived
+        self.first = f"the first wording {number}."
+        self.slip = f"a slip of the tongue {number}."
 
     def kinds(self) -> dict[str, Act]:
         """What this person can do, by kind."""
@@ -189,8 +198,8 @@ class TelegramActs(Acts):
         return await self._sends(Want(["[hologram]"]), hologram={"id": 1})
 
     async def edit(self) -> Want:
-        said = await self.says("the first wording")
-        await self.seen("the first wording")
+        said = await self.says(self.first)
+        await self.seen(self.first)
         self.tg.edits(said, "the second wording")
         return self.edited(Want(["the second wording"]))
 
@@ -228,7 +237,7 @@ class TelegramCustomer(TelegramActs):
         return Want(["👍"])
 
     def edited(self, want: Want) -> Want:
-        return Want(["the first wording", *want.words])
+        return Want([self.first, *want.words])
 
 
 class SlackActs(Acts):
@@ -279,22 +288,22 @@ class SlackActs(Acts):
     seen = TelegramActs.seen
 
     async def edit(self) -> Want:
-        ts = await self.says("the first wording")
-        await self.seen("the first wording")
+        ts = await self.says(self.first)
+        await self.seen(self.first)
         await self.slack.edits(self.user, ts, "the second wording")
         return self.edited(Want(["the second wording"]))
 
     def edited(self, want: Want) -> Want:
-        return Want(["the first wording", *want.words])
+        return Want([self.first, *want.words])
 
     async def delete(self) -> Want:
-        ts = await self.says("a slip of the tongue")
-        await self.seen("a slip of the tongue")
+        ts = await self.says(self.slip)
+        await self.seen(self.slip)
         await self.slack.deletes(self.user, ts)
         return self.deleted()
 
     def deleted(self) -> Want:
-        return Want(["deleted a message: a slip of the tongue"])
+        return Want([f"deleted a message: {self.slip}"])
 
     async def reaction(self) -> Want:
         posts = await self.sides.customers["slack"].posts()
@@ -464,7 +473,7 @@ class TelegramAgent(TelegramActs):
         return Want(gone=["🎉"])
 
     def edited(self, want: Want) -> Want:
-        return Want(want.words, gone=["the first wording"])
+        return Want(want.words, gone=[self.first])
 
     async def closes(self) -> None:
         self.tg.press(self.user, self.card, "Close")
@@ -493,10 +502,10 @@ class SlackAgent(SlackActs):
         return Want(gone=["words of another"])
 
     def edited(self, want: Want) -> Want:
-        return Want(want.words, gone=["the first wording"])
+        return Want(want.words, gone=[self.first])
 
     def deleted(self) -> Want:
-        return Want(gone=["a slip of the tongue"])
+        return Want(gone=[self.slip])
 
     async def reaction(self) -> Want:
         await self.slack.reacts(self.user, self.card["ts"], "tada")
@@ -522,16 +531,16 @@ class WebAgent(WebActs):
     seen = TelegramActs.seen
 
     async def edit(self) -> Want:
-        event = await self.says("the first wording")
-        await self.seen("the first wording")
+        event = await self.says(self.first)
+        await self.seen(self.first)
         await self.browser.edit(self.card, event, "the second wording")
-        return Want(["the second wording"], gone=["the first wording"])
+        return Want(["the second wording"], gone=[self.first])
 
     async def delete(self) -> Want:
-        event = await self.says("a slip of the tongue")
-        await self.seen("a slip of the tongue")
+        event = await self.says(self.slip)
+        await self.seen(self.slip)
         await self.browser.undo(self.card, event)
-        return Want(gone=["a slip of the tongue"])
+        return Want(gone=[self.slip])
 
     async def closes(self) -> None:
         await self.browser.press(self.card, "Close")

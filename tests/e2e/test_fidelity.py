@@ -28,7 +28,7 @@ from tests.fakes.mail import send_mail
 from tests.world import running
 
 PARCEL = "My parcel by {} arrived broken and nobody answers. This is the third time I write!"
-PATIENCE_S = 45.0  # Telegram takes twenty posts a minute in a group, and the walk makes more
+PATIENCE_S = 15.0
 LINKED = re.compile(r"http://desk\.example(/f/[\w.-]+)")
 EVERYTHING: dict[str, Any] = {
     **dict.fromkeys(("telegram", "slack", "mail", "telegram_staff"), True),
