@@ -84,8 +84,6 @@ class Store:
                     max_overflow=10,
                     hide_parameters=True,  # an error is logged, and what customers write is not
                     pool_pre_ping=True,  # a server that was restarted costs a moment, not a failed write
-                    # our questions take 0.1 ms; compiling one that looks large takes a hundred times that
-                    connect_args={"server_settings": {"jit": "off"}},
                 )
                 async with self._engine.connect() as connection:
                     await connection.execute(text("SELECT 1"))
