@@ -22,7 +22,7 @@ from bot import posting, relay
 from bot.i18n import say
 from bot.office import Office, Turn
 from bot.service import card, placing
-from bot.yielding import FEW, Yielding
+from bot.yielding import Yielding, few_of_each
 from channels import rich
 from channels.base import Capabilities, Channel, FetchFailed, RetryLater, Undeliverable
 from channels.conversation import Address, Attachment, Author, Op, Outbound, Sent
@@ -134,13 +134,12 @@ class Delivery:
     def _claim_now(
         self, tx: Connection, room: int, skip: list[str]
     ) -> list[tuple[Leaving, Outbound | Withheld | str]]:
-        now, rows, skipped = self._store.now(tx), [], list(skip)
-        while found := outbox.claim(tx, now, limit=room, lease_s=self._lease_s, skip=skipped):
-            rows += found
-            if room > FEW:
-                break
-            # few of each: a chat's answer does not wait for the thousand mails before it
-            skipped = sorted({*skipped, *(row.channel for row in found)})
+        now = self._store.now(tx)
+
+        def claim(skipped: list[str]) -> list[Leaving]:
+            return outbox.claim(tx, now, limit=room, lease_s=self._lease_s, skip=skipped)
+
+        rows = few_of_each(claim, lambda row: row.channel, room, skip)
         return [(row, self._understood(tx, row)) for row in rows]
 
     def _understood(self, tx: Connection, row: Leaving) -> Outbound | Withheld | str:

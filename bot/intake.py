@@ -25,7 +25,7 @@ from bot.decisions import decide_for
 from bot.office import Office, Turn
 from bot.sandbox import MANY, DecodeFailed, Sandbox
 from bot.thinking import thinking
-from bot.yielding import FEW, Yielding
+from bot.yielding import Yielding, few_of_each
 from channels.base import Channel, Examines, Isolated
 from channels.conversation import Inbound, Kind, Raw
 from crm_store import erase, inbox
@@ -150,15 +150,11 @@ class Intake:
         self, tx: Connection, room: int, busy: list[tuple[str, str]], skip: list[str]
     ) -> list[list[Waiting]]:
         now, lease_s = self._store.now(tx), self._office.config.line.lease_s
-        lanes: list[list[Waiting]] = []
-        skipped = list(skip)
-        while found := inbox.claim(tx, now, lanes=room, lease_s=lease_s, busy=busy, skip=skipped):
-            lanes += found
-            if room > FEW:
-                break
-            # few of each: a chat does not wait for the thousand mails before it
-            skipped = sorted({*skipped, *(lane[0].channel for lane in found)})
-        return lanes
+
+        def claim(skipped: list[str]) -> list[list[Waiting]]:
+            return inbox.claim(tx, now, lanes=room, lease_s=lease_s, busy=busy, skip=skipped)
+
+        return few_of_each(claim, lambda lane: lane[0].channel, room, skip)
 
     async def _keep_leases(self) -> None:
         """Renew what is being worked on: a lane of fifty slow mails takes longer than a lease lasts."""

@@ -1,7 +1,8 @@
 """The sandbox: understands dangerous messages in worker processes with a memory and a time limit.
 
 A mail is hostile input: a few kilobytes can cost a parser seconds or gigabytes. A worker that takes too long
-is killed and replaced; whoever sent that mail has delayed nobody but themselves. The worker also says what the
+is killed and replaced; whoever sent that mail has delayed, once, the few that were given to it along with it:
+those are understood one by one after that. The worker also says what the
 bot would do with the message, which costs as much as decoding it and would hold up the service.
 """
 

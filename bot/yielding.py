@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from crm_store.db import Store
 
@@ -18,6 +19,20 @@ YIELD_S = 0.1  # while many outside wait to be received, so long between claims 
 CROWDED_S = 0.25  # the same while others are many: at most sixteen a second of each channel
 FEW = 4  # … of so many lanes
 BURST_S = 5.0  # after that work has its turn for as long
+
+T = TypeVar("T")
+
+
+def few_of_each(
+    claim: Callable[[list[str]], list[T]], channel: Callable[[T], str], room: int, skip: Iterable[str]
+) -> list[T]:
+    """Claim the oldest that may be had; when they are few, few of each channel: a chat does not wait for the
+    thousand mails before it. `claim` takes the channels that it is to leave alone."""
+    skipped = sorted(skip)
+    found = claim(skipped)
+    while found and room <= FEW and (more := claim(skipped := sorted({*skipped, *map(channel, found)}))):
+        found += more
+    return found
 
 
 class Yielding:

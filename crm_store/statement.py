@@ -118,9 +118,8 @@ class _Compiled:
             parameter = compiled.binds[name]
             process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
             if process is not None and isinstance(parameter.type, UtcDateTime):
-                process = lru_cache(maxsize=64)(
-                    process
-                )  # a transaction's rows mostly have one and the same time
+                # the rows of a transaction mostly have one and the same time
+                process = lru_cache(maxsize=64)(process)
             if name in given:
                 self._arguments.append((name, None, process))
             elif parameter.required:
