@@ -1,0 +1,8 @@
+"""Contact data that may be encrypted."""
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    pass
