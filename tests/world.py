@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bot import decisions
 from bot.app import Service
 from bot.config import Config, parse
 from crm_store import dump, importer, people
@@ -179,7 +178,6 @@ async def seed(url: str, *, articles: bool = True) -> None:
             with resources.as_file(resources.files("bot").joinpath("sample", "articles.jsonl")) as path:
                 now = await store.read(lambda tx: store.now(tx))
                 await importer.run(store, "articles", path, Defaults(), now)
-        await store.read(decisions.load_index)
 
 
 def _staff(tx: Connection) -> None:
