@@ -2,9 +2,9 @@
 
 On SQLite one writer thread with one connection takes everything that waits, runs each in a savepoint of one
 transaction and commits once (group commit: an fsync costs 4.5 ms, a realistic write 0.1). What somebody
-outside waits for, such as a mail server for its 250, goes first. Reads have an engine of their own, each a
-snapshot, so that a slow report never holds a writer. On PostgreSQL the same functions run through asyncpg's
-connection, each in a transaction of its own.
+outside waits for, such as a mail server for its 250, goes first. Reads have threads of their own
+(readers.py), each a snapshot, so that a slow report never holds a writer. On PostgreSQL the same functions run
+through asyncpg's connection, each in a transaction of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 import sqlite3
 import threading
@@ -24,11 +23,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from crm_store.engines import BUSY_TIMEOUT_MS as BUSY_TIMEOUT_MS
+from crm_store.engines import aiosqlite_engine
+from crm_store.engines import sqlite_engine as sqlite_engine
+from crm_store.readers import Readers
 from crm_store.statement import driver_of
 
 P = ParamSpec("P")
@@ -41,7 +44,6 @@ PRESS, PRESS_S = 3, 0.05  # so many writes that go first in that time: many are 
 PATIENCE_S = 0.04  # how long other writes let those first that somebody outside waits for
 PG_POOL = 10
 PG_ATTEMPTS = 16  # twenty writers of one row under SERIALIZABLE: each got through within 12
-BUSY_TIMEOUT_MS = 10_000  # another process (a command line) may hold the write lock for a moment
 
 _jitter = random.SystemRandom()
 
@@ -61,7 +63,8 @@ class Store:
         self.url = parse_url(url)
         self.dialect = self.url.get_backend_name()
         self._clock = clock
-        self._reader: AsyncEngine | None = None
+        self._readers: Readers | None = None
+        self._apart: AsyncEngine | None = None
         self._writer: _SqliteWriter | None = None
         self._engine: AsyncEngine | None = None
 
@@ -76,7 +79,7 @@ class Store:
             if self.dialect == "sqlite":
                 self._writer = _SqliteWriter(self.url)
                 self._writer.start()
-                self._reader = _sqlite_reader(self.url)
+                self._readers = Readers(self.url)
             else:
                 self._engine = create_async_engine(
                     self.url.set(drivername="postgresql+asyncpg"),
@@ -95,10 +98,13 @@ class Store:
         """Finish what waits to be written, then disconnect. Safe to call twice."""
         if self._writer is not None:
             await asyncio.to_thread(self._writer.stop)
-        for engine in (self._reader, self._engine):
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            await asyncio.to_thread(readers.close)
+        for engine in (self._apart, self._engine):
             if engine is not None:
                 await engine.dispose()
-        self._writer = self._reader = self._engine = None
+        self._writer = self._apart = self._engine = None
 
     async def __aenter__(self) -> Store:
         await self.open()
@@ -139,8 +145,27 @@ class Store:
         raise AssertionError("unreachable")
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in a read-only snapshot."""
-        engine = self._reader or self._engine
+        """Run `fn` in a read-only snapshot; on SQLite in a thread that reads."""
+        if self._readers is not None:
+            return await self._readers.submit(fn, args, kwargs)
+        return await self._read_by(self._engine, fn, *args, **kwargs)
+
+    async def read_apart(
+        self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for what nobody waits a moment for, such as a dump of everything: on SQLite through
+        aiosqlite, which holds none of the threads that read and may be cancelled between any two statements."""
+        if self._readers is not None and self._apart is None:
+            self._apart = aiosqlite_engine(self.url)
+        return await self._read_by(self._apart or self._engine, fn, *args, **kwargs)
+
+    async def _read_by(
+        self,
+        engine: AsyncEngine | None,
+        fn: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         if engine is None:
             raise StoreError("the store is not open")
         async with engine.connect() as connection:
@@ -217,79 +242,6 @@ def parse_url(url: str) -> URL:
 def describe(url: URL) -> str:
     """The URL without its password."""
     return url.render_as_string(hide_password=True)
-
-
-def sqlite_engine(url: URL, *, read_only: bool = False) -> Any:
-    """A synchronous engine with our pragmas: for the writer, for migrations and for backups."""
-    path = Path(url.database or "")
-    if not read_only:
-        _private_directory(path)
-    engine = create_engine(
-        url.set(drivername="sqlite+pysqlite"),
-        hide_parameters=True,
-        connect_args={
-            "check_same_thread": False,
-            "timeout": BUSY_TIMEOUT_MS / 1000,
-            "cached_statements": 512,
-        },
-    )
-
-    def connect(dbapi: sqlite3.Connection, _: object) -> None:
-        dbapi.isolation_level = None
-        _pragmas(dbapi.execute)
-
-    statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-
-    def begin(connection: Connection) -> None:
-        raw: Any = connection.connection.dbapi_connection
-        try:  # by the driver: it is for every transaction, and SQLAlchemy's way costs more than the statement
-            raw.execute(statement)
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(
-                statement, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
-            ) from error
-
-    event.listen(engine, "connect", connect)
-    event.listen(engine, "begin", begin)
-    return engine
-
-
-def _sqlite_reader(url: URL) -> AsyncEngine:
-    engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=4, hide_parameters=True
-    )
-
-    def connect(dbapi: Any, _: object) -> None:
-        dbapi.isolation_level = None
-        cursor = dbapi.cursor()
-        _pragmas(cursor.execute)
-        cursor.execute("PRAGMA query_only=ON")
-        cursor.close()
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    event.listen(engine.sync_engine, "connect", connect)
-    event.listen(engine.sync_engine, "begin", begin)
-    return engine
-
-
-def _pragmas(execute: Callable[[str], Any]) -> None:
-    execute("PRAGMA journal_mode=WAL")
-    execute("PRAGMA synchronous=FULL")  # NORMAL loses acknowledged messages at a power cut
-    execute("PRAGMA foreign_keys=ON")
-    execute("PRAGMA secure_delete=ON")  # erased text must not stay in free pages
-    execute("PRAGMA cache_size=-32000")
-    execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-
-
-def _private_directory(path: Path) -> None:
-    """All state lives in one directory that only its owner may enter, and a database only its owner reads."""
-    directory = path.parent
-    if not directory.exists():
-        directory.mkdir(parents=True, mode=0o700)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 @dataclass(slots=True, eq=False)

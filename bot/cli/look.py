@@ -136,7 +136,7 @@ def email(arguments: argparse.Namespace) -> int:
 
 def dump(arguments: argparse.Namespace) -> int:
     async def work(store: Store) -> dict[str, Any]:
-        return await store.read(dumps.everything)
+        return await store.read_apart(dumps.everything)
 
     found = with_store(load(arguments), work)
     if arguments.json:

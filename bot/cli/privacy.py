@@ -38,7 +38,7 @@ def erase(arguments: argparse.Namespace) -> int:
     async def work(store: Store) -> erasing.Erased:
         contact_id = await store.read(_whom, arguments.who)
         if sys.stdin.isatty() and not arguments.yes:
-            counts = await store.read(erasing.preview, contact_id)
+            counts = await store.read_apart(erasing.preview, contact_id)
             _ask(contact_id, counts)
         office = await office_for(config, store)
         now = datetime.now(UTC)
@@ -128,7 +128,7 @@ def retention(arguments: argparse.Namespace) -> int:
     wanted, now = config.retention.rules, datetime.now(UTC)
 
     async def work(store: Store) -> tuple[list[rules.Due], dict[str, int]]:
-        due = await store.read(rules.preview, wanted, now)
+        due = await store.read_apart(rules.preview, wanted, now)
         return due, {} if arguments.preview else await rules.apply(store, wanted, now)
 
     due, done = _run(config, work)

@@ -91,14 +91,16 @@ async def test_a_savepoint_undoes_only_what_is_inside(store: Store) -> None:
 
 
 async def test_a_read_cannot_write(store: Store) -> None:
-    with pytest.raises(DBAPIError):
-        await store.read(put, "sneaked in")
+    for read in (store.read, store.read_apart):
+        with pytest.raises(DBAPIError):
+            await read(put, "sneaked in")
     await store.write(put, "in order")
-    assert await store.read(names) == ["in order"]
+    assert await store.read(names) == await store.read_apart(names) == ["in order"]
 
 
-async def test_a_read_is_one_snapshot(store: Store) -> None:
-    read_once, written = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_read_is_one_snapshot(store: Store, apart: bool) -> None:
+    loop, read_once, written = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     counts: list[int] = []
 
     def count(tx: Connection) -> None:
@@ -111,13 +113,61 @@ async def test_a_read_is_one_snapshot(store: Store) -> None:
 
     def report(tx: Connection) -> None:
         count(tx)
-        read_once.set()
-        await_only(written.wait())  # what every statement does inside: the loop goes on
+        loop.call_soon_threadsafe(read_once.set)
+        if store.path is not None and not apart:  # in a thread of its own
+            asyncio.run_coroutine_threadsafe(written.wait(), loop).result(10)
+        else:
+            await_only(written.wait())  # what every statement does inside: the loop goes on
         count(tx)
 
-    await asyncio.gather(store.read(report), write())
+    await asyncio.gather((store.read_apart if apart else store.read)(report), write())
     assert counts == [0, 0]
     assert await store.read(names) == ["meanwhile"]
+
+
+FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+
+async def test_whoever_is_cancelled_leaves_no_statement_running(tmp_path: Path) -> None:
+    loop, began, interrupted = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def report(tx: Connection) -> None:
+        loop.call_soon_threadsafe(began.set)
+        try:
+            tx.exec_driver_sql(FOREVER)
+        except DBAPIError:
+            loop.call_soon_threadsafe(interrupted.set)
+            raise
+
+    async with asyncio.timeout(10), open_sqlite(tmp_path) as store:
+        await store.write(put, "a")
+        reports = [asyncio.create_task(store.read(report)) for _ in range(20)]  # more than there are threads
+        await began.wait()
+        for task in reports:
+            task.cancel()
+        await interrupted.wait()
+        assert await store.read(names) == ["a"]
+        assert await asyncio.gather(*(store.read(names) for _ in range(40))) == [["a"]] * 40
+
+
+async def test_reads_that_end_oddly_disturb_nobody(tmp_path: Path) -> None:
+    def stop(tx: Connection) -> None:
+        next(iter(()))
+
+    def leave(tx: Connection) -> None:
+        raise SystemExit(3)
+
+    def lose(tx: Connection) -> None:
+        tx.exec_driver_sql("ROLLBACK")
+        raise Refused
+
+    async with asyncio.timeout(10), open_sqlite(tmp_path) as store:
+        outcomes = await asyncio.gather(
+            *(store.read(end) for end in (stop, leave, lose)), store.read(names), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError, Refused, list]
+        await store.write(put, "later")
+        assert await asyncio.gather(*(store.read(names) for _ in range(9))) == [["later"]] * 9
 
 
 async def test_many_waiting_writes_share_few_commits(tmp_path: Path) -> None:
