@@ -1,4 +1,4 @@
-"""Export customers, orders, tickets, messages and articles as CSV, JSON or a workbook, a row at a time.
+"""Export customers, orders, events, tickets, messages, articles and deals as CSV, JSON or a workbook, a row at a time.
 
 What the importer reads comes back as it was. A cell that a spreadsheet would run as a formula gets a quote
 before it, which the importer takes away.
@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
@@ -22,7 +22,7 @@ from crm_store.contacts import LIVE
 from crm_store.money import in_units
 from crm_store.scope import Scope, of_contact, of_message, of_ticket
 
-What = Literal["customers", "orders", "tickets", "messages", "articles", "deals"]
+What = Literal["customers", "orders", "events", "tickets", "messages", "articles", "deals"]
 Form = Literal["csv", "json"]
 PAGE = 500
 FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
@@ -171,7 +171,7 @@ def _customers(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
 
 
 def _orders(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
-    order, line, identity = schema.order, schema.order_line, schema.identity
+    order, line = schema.order, schema.order_line
     wanted = select(order)
     if scope is not None:
         wanted = wanted.where(of_contact(scope, order.c.contact_id))
@@ -183,13 +183,7 @@ def _orders(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
             lines.setdefault(item.order_id, []).append(
                 {"sku": item.sku, "name": item.name, "quantity": item.quantity, "amount": amount}
             )
-        owners: dict[int, dict[str, str]] = {}
-        held = select(identity).where(
-            identity.c.contact_id.in_([row.contact_id for row in page]),
-            identity.c.space.in_(["email", "phone", "ref"]),
-        )
-        for known in tx.execute(held.order_by(identity.c.id)):
-            owners.setdefault(known.contact_id, {}).setdefault(known.space, known.user_id)
+        owners = _owners(tx, {row.contact_id for row in page})
         for row in page:
             owner = owners.get(row.contact_id, {})
             yield [
@@ -204,6 +198,41 @@ def _orders(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
                 owner.get("ref", ""),
                 lines.get(row.id, []),
             ]
+
+
+def _events(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
+    """Without an id of its own an event is known again by who did what and when."""
+    event = schema.customer_event
+    wanted = select(event)
+    if scope is not None:
+        wanted = wanted.where(of_contact(scope, event.c.contact_id))
+    for page in _pages(tx, wanted, event.c.id):
+        owners = _owners(tx, {row.contact_id for row in page})
+        for row in page:
+            owner = owners.get(row.contact_id, {})
+            yield [
+                row.key or f"event:{row.id}",
+                row.at,
+                row.kind,
+                row.subject,
+                f"C{row.contact_id}",
+                owner.get("email", ""),
+                owner.get("phone", ""),
+                owner.get("ref", ""),
+                row.fields,
+            ]
+
+
+def _owners(tx: Connection, contact_ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """By what another system knows these customers: the first of each."""
+    identity = schema.identity
+    found: dict[int, dict[str, str]] = {}
+    held = select(identity).where(
+        identity.c.contact_id.in_(sorted(contact_ids)), identity.c.space.in_(["email", "phone", "ref"])
+    )
+    for known in tx.execute(held.order_by(identity.c.id)):
+        found.setdefault(known.contact_id, {}).setdefault(known.space, known.user_id)
+    return found
 
 
 def _tickets(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
@@ -237,11 +266,7 @@ def _deals(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
     """By our number where no other system has given one; read in again, it is the same deal."""
     last = 0
     while page := deals.listing(tx, scope=scope, after=last, limit=PAGE):
-        owners: dict[int, dict[str, str]] = {}
-        identity = schema.identity
-        held = select(identity).where(identity.c.contact_id.in_([row.contact_id for row in page]))
-        for known in tx.execute(held.order_by(identity.c.id)):
-            owners.setdefault(known.contact_id, {}).setdefault(known.space, known.user_id)
+        owners = _owners(tx, {row.contact_id for row in page})
         for row in page:
             owner = owners.get(row.contact_id, {})
             yield [
@@ -286,6 +311,7 @@ _CUSTOMERS = [
 _ORDERS = [
     *("number", "ordered_at", "status", "amount", "currency", "tracking", "email", "phone", "ref", "lines"),
 ]
+_EVENTS = ["key", "at", "kind", "subject", "wellheard_id", "email", "phone", "customer_ref", "fields"]
 _TICKETS = [
     *("number", "kind", "status", "priority", "subject", "channel", "customer", "assignee", "opened_at"),
     *("first_response_at", "closed_at", "reopened", "rating", "rating_comment"),
@@ -303,6 +329,7 @@ _ARTICLES = ["key", "language", "title", "body", "phrasings", "helped", "not_hel
 EXPORTS: dict[What, tuple[list[str], Callable[[Connection, Scope | None], Iterator[list[Any]]]]] = {
     "customers": (_CUSTOMERS, _customers),
     "orders": (_ORDERS, _orders),
+    "events": (_EVENTS, _events),
     "tickets": (_TICKETS, _tickets),
     "messages": (_MESSAGES, _messages),
     "articles": (_ARTICLES, _articles),

@@ -1,4 +1,4 @@
-"""Import customers, orders and articles: files of any make in, a thousand rows a transaction, twice is once.
+"""Import customers, orders, events, articles and deals: files of any make in, twice is once.
 
     report = await importer.run(store, "customers", path, defaults, now)
     await importing.undo.undo(store, report.run_id, now)
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -20,15 +20,18 @@ from sqlalchemy import Connection, select
 
 from crm_store import consent, schema
 from crm_store.db import Store
-from crm_store.importing import bulk, runs
+from crm_store.importing import bulk, deals, events, runs
 from crm_store.importing.columns import Kind, field_of
+from crm_store.importing.deals import DealRow, Deals, Stages
+from crm_store.importing.events import EventRow, Events
 from crm_store.importing.files import read
+from crm_store.importing.kinds import About, Parsed, parsed, people
 from crm_store.importing.report import Batch, Corrected, Duplicate, Report, Seen
-from crm_store.importing.rows import PARSERS, ArticleRow, CustomerRow, OrderRow, Parsed, Rejected
+from crm_store.importing.rows import ArticleRow, CustomerRow, OrderRow, Rejected
 from crm_store.importing.runs import Busy
 from crm_store.importing.trade import Orders, take_article
 from crm_store.importing.values import Defaults
-from crm_store.importing.write import Contacts
+from crm_store.importing.write import Contacts, Outcome
 from crm_store.privacy import tombstones
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "Rejected",
     "Report",
     "Seen",
+    "Stages",
     "run",
     "write",
 ]
@@ -63,21 +67,22 @@ async def run(
     *,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
+    stages: Stages | None = None,
 ) -> Report:
     """Import a file. Rows that cannot be read are in the report with their line, all others are in the store.
 
     A dry run writes nothing; rows about one customer more than BATCH apart then count as new each.
     Raise OSError, ValueError for a workbook that is none, Busy when another process does the same.
-    `progress` is told how many rows are done.
+    `progress` is told how many rows are done; `stages` are the desk's, for deals.
     """
     report, seen, done = Report(), Seen(), 0
-    parsed: Iterator[Parsed] = PARSERS[kind](
-        read(path, lambda name: field_of(kind, name) is not None), defaults
-    )
-    written, run_id, source, size = 0, 0, f"import:{path.name}", BATCH
+    stages = stages or Stages()
+    found = parsed(kind, read(path, lambda name: field_of(kind, name) is not None), defaults, stages)
+    written, run_id, source = 0, 0, f"import:{path.name}"
+    size = deals.BATCH if kind == "deals" else BATCH
 
     def take(count: int) -> list[Parsed]:
-        return list(itertools.islice(parsed, count))
+        return list(itertools.islice(found, count))
 
     if not dry_run:
         digest = await asyncio.to_thread(runs.digest_of, kind, path, defaults)
@@ -97,7 +102,14 @@ async def run(
         following = asyncio.create_task(asyncio.to_thread(take, size))  # read beside the writer
         try:
             batch = await store.write(
-                _write, rows, seen, now, source=source, dry_run=dry_run, record=(run_id, done, report)
+                _write,
+                rows,
+                seen,
+                now,
+                source=source,
+                dry_run=dry_run,
+                record=(run_id, done, report),
+                of_deals=(stages, defaults.currency),
             )
         except _DryRun as dry:
             batch = dry.batch
@@ -136,38 +148,46 @@ def _write(
     source: str = "import",
     dry_run: bool = False,
     record: tuple[int, int, Report] | None = None,
+    of_deals: tuple[Stages, str] = (Stages(), ""),
 ) -> Batch:
     batch, began = Batch(), time.perf_counter()
     rows = _without_erased(tx, rows)
-    people = Contacts(tx, batch, seen, now, source)
-    orders = Orders(tx, batch, seen, now, people)
-    people.fetch(_people(rows))
+    customers = Contacts(tx, batch, seen, now, source)
+    orders = Orders(tx, batch, seen, now, customers)
+    happened = Events(tx, batch, seen, now, customers, source)
+    offered = Deals(tx, batch, seen, now, customers, source, *of_deals)
+    customers.fetch(people(rows))
     orders.fetch([row for row in rows if isinstance(row, OrderRow)])
+    happened.fetch([row for row in rows if isinstance(row, EventRow)])
     report = batch.report
+    outcome: Outcome | None
     for row in rows:
         match row:
             case CustomerRow():
-                outcome = people.take(row)
+                outcome = customers.take(row)
             case Rejected():
                 report.reject(row)
                 continue
             case OrderRow():
-                made = orders.take(row)
-                if made is None:
-                    continue
-                outcome = made
+                outcome = orders.take(row)
+            case EventRow():
+                outcome = happened.take(row)
             case ArticleRow():
                 outcome = take_article(tx, batch, row, now)
+            case DealRow():
+                outcome = offered.take(row)
         if outcome == "new":
             report.new += 1
         elif outcome == "updated":
             report.updated += 1
-        else:
+        elif outcome == "unchanged":
             report.unchanged += 1
-    people.flush()
+    customers.flush()
     orders.flush()
+    happened.flush()
+    offered.flush()
     for row in rows:
-        if isinstance(row, CustomerRow) and row.consents and (found := people.find(row)):
+        if isinstance(row, CustomerRow) and row.consents and (found := customers.find(row)):
             consent.said_by_file(tx, now, found[0], row.consents, source)
     if dry_run:
         raise _DryRun(batch)
@@ -180,45 +200,60 @@ def _write(
 
 def _without_erased(tx: Connection, rows: list[Parsed]) -> list[Parsed]:
     """The rows, but those about somebody who was erased and has not come back by themselves: refused."""
-    gone = tombstones.identities_erased(tx, {key for person in _people(rows) for key in person.keys})
+    gone = tombstones.identities_erased(tx, {key for person in people(rows) for key in person.keys})
     gone -= bulk.owners(tx, gone).keys()
-    orders = tombstones.erased_of(tx, "order", [(row.number,) for row in rows if isinstance(row, OrderRow)])
-    if not gone and not orders:
+    things = {thing for row in rows if (thing := _named(row))}
+    erased = {
+        (kind, name)
+        for kind in {kind for kind, _ in things}
+        for (name,) in tombstones.erased_of(tx, kind, [(name,) for of, name in things if of == kind])
+    }
+    if not gone and not erased:
         return rows
 
     def allowed(row: Parsed) -> Parsed:
-        person = row.customer if isinstance(row, OrderRow) else row
+        person = row.customer if isinstance(row, About) else row
         known = isinstance(person, CustomerRow) and not gone.isdisjoint(person.keys)
-        if known or (isinstance(row, OrderRow) and (row.number,) in orders):
+        if (known or _named(row) in erased) and not isinstance(row, Rejected):
             return Rejected(row.line, "erased")
         return row
 
     return [allowed(row) for row in rows]
 
 
-def _people(rows: list[Parsed]) -> list[CustomerRow]:
-    return [
-        row.customer if isinstance(row, OrderRow) else row
-        for row in rows
-        if isinstance(row, CustomerRow | OrderRow)
-    ]
+def _named(row: Parsed) -> tuple[str, str] | None:
+    """A row's thing, as what was erased is remembered."""
+    match row:
+        case OrderRow():
+            return "order", row.number
+        case EventRow():
+            return "customer_event", row.key
+        case DealRow():
+            return "deal", row.key
+    return None
 
 
 def _recall(tx: Connection, rows: list[Parsed], seen: Seen, report: Report) -> None:
     """What a run remembers of rows that it wrote before it was cut off."""
-    owners = bulk.owners(tx, {key for person in _people(rows) for key in person.keys})
+    owners = bulk.owners(tx, {key for person in people(rows) for key in person.keys})
     numbers = [row.number for row in rows if isinstance(row, OrderRow)]
     order = schema.order
     query = select(order.c.number, order.c.id).where(order.c.number.in_(numbers))
     orders: dict[str, int] = dict(tx.execute(query).all()) if numbers else {}
+    happened = events.ids_of(tx, {row.key for row in rows if isinstance(row, EventRow)})
     touched: dict[int, int] = {}
     for row in rows:
-        if isinstance(row, Rejected):
-            report.reject(row)
-        elif isinstance(row, OrderRow) and row.number in orders:
-            touched.setdefault(orders[row.number], row.line)
-        elif isinstance(row, CustomerRow):
-            owner = next((owners[key] for key in row.keys if key in owners), None)
-            if owner is not None:
-                touched.setdefault(owner, row.line)
+        match row:
+            case Rejected():
+                report.reject(row)
+            case OrderRow() if row.number in orders:
+                touched.setdefault(orders[row.number], row.line)
+            case EventRow() if row.key in happened:
+                touched.setdefault(happened[row.key], row.line)
+            case DealRow() if known := deals.find(tx, row.key):
+                touched.setdefault(known.id, row.line)
+            case CustomerRow():
+                owner = next((owners[key] for key in row.keys if key in owners), None)
+                if owner is not None:
+                    touched.setdefault(owner, row.line)
     seen.update(touched)

@@ -136,6 +136,13 @@ def talks(tx: Connection, contact_id: int, *, limit: int = 3) -> list[Talk]:
     return found
 
 
+def events(tx: Connection, contact_id: int, *, limit: int = 3) -> list[Any]:
+    """What they did last, as files and other systems tell it, newest first."""
+    event = schema.customer_event
+    query = select(event).where(event.c.contact_id == contact_id)
+    return list(tx.execute(query.order_by(event.c.at.desc(), event.c.id.desc()).limit(limit)).all())
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """What is to be done next: a first answer to a "ticket", the end of its "snooze", or a "deal" expected."""

@@ -29,8 +29,9 @@ from sqlalchemy import (
     select,
 )
 
-from crm_store import money, places, schema
+from crm_store import money, places, schema, sealed_scan
 from crm_store.contacts import LIVE
+from crm_store.importing.events import kind_of
 from crm_store.sales import VOID
 from crm_store.search.fold import fold
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
@@ -53,13 +54,15 @@ FIELDS: dict[str, Kind] = {
     "country": "word", "language": "word", "source": "word", "channel": "word", "tag": "tag", "id": "number",
     "orders": "number", "spent": "money", "last_order": "date", "first_order": "date", "rating": "number",
     "tickets": "number", "open_tickets": "number", "complaints": "number", "last_contact": "date",
-    "last_message": "date", "created": "date", "field": "custom",
+    "last_message": "date", "created": "date", "field": "custom", "event": "word", "events": "number",
+    "last_event": "date",
 }  # fmt: skip
 _ALSO = {
     "姓名": "name", "公司": "company", "城市": "city", "邮箱": "email", "电话": "phone", "手机": "phone",
     "国家": "country", "语言": "language", "来源": "source", "渠道": "channel", "标签": "tag", "订单数": "orders",
     "消费": "spent", "最近下单": "last_order", "首次下单": "first_order", "评分": "rating", "工单": "tickets",
     "未结工单": "open_tickets", "投诉": "complaints", "最近联系": "last_contact", "最近来信": "last_message",
+    "事件": "event", "行为": "event", "事件数": "events", "最近事件": "last_event",
     "创建": "created", "tags": "tag", "since": "created", "lang": "language", "mail": "email", "e-mail": "email",
 }  # fmt: skip
 
@@ -289,6 +292,8 @@ def _compared(tx: Connection, term: Term, value: Any, now: datetime, currency: s
         case "tag":
             return has_tag(tx, value)  # type: ignore[no-any-return]
         case "custom":
+            if sealed_scan.is_sealed(tx):
+                return sealed_scan.has_field(tx, term.part, value)
             return _custom(term, value)
         case "date":
             return _dated(_DATES[term.field](), term.operator, value, now)
@@ -304,15 +309,23 @@ def _compared(tx: Connection, term: Term, value: Any, now: datetime, currency: s
             return exists().where(
                 identity.c.contact_id == contact.c.id, func.lower(identity.c.space) == value.lower()
             )
+        case "word" if term.field == "event":
+            return _did(kind_of(value))
         case "word":
             return _is(func.lower(func.coalesce(contact.c[term.field], "")), value.lower())
     if term.field in ("email", "phone"):
         sought = value.lower() if term.field == "email" else "".join(c for c in value if c.isdigit()) or value
+        if sealed_scan.is_sealed(tx):
+            return sealed_scan.reached_by(tx, term.field, sought)
         return exists().where(
             identity.c.contact_id == contact.c.id,
             identity.c.space == term.field,
             identity.c.user_id.contains(sought, autoescape=True),
         )
+    if sealed_scan.is_sealed(tx):
+        if term.field == "note":
+            return sealed_scan.noted(tx, value)
+        return sealed_scan.text_is(tx, term.field, value, whole=term.operator == "=")
     if term.field == "note":
         return _noted(value)
     column = func.lower(contact.c[term.field])
@@ -418,16 +431,33 @@ def _rating() -> Any:
     )
 
 
+def _of_events(what: Any) -> Any:
+    event = schema.customer_event
+    return (
+        select(what)
+        .where(event.c.contact_id == schema.contact.c.id)
+        .correlate(schema.contact)
+        .scalar_subquery()
+    )
+
+
+def _did(kind: str) -> ColumnElement[bool]:
+    event = schema.customer_event
+    return exists().where(event.c.contact_id == schema.contact.c.id, event.c.kind == kind)
+
+
 _DATES: dict[str, Callable[[], Any]] = {
     "last_order": lambda: _of_orders(func.max(schema.order.c.ordered_at)),
     "first_order": lambda: _of_orders(func.min(schema.order.c.ordered_at)),
     "last_contact": lambda: _of_messages("in", "out"),
     "last_message": lambda: _of_messages("in"),
+    "last_event": lambda: _of_events(func.max(schema.customer_event.c.at)),
     "created": lambda: schema.contact.c.created_at,
 }
 _NUMBERS: dict[str, Callable[[], Any]] = {
     "id": lambda: schema.contact.c.id,
     "orders": lambda: _of_orders(func.count()),
+    "events": lambda: _of_events(func.count()),
     "tickets": lambda: _of_tickets(func.count()),
     "open_tickets": lambda: _of_tickets(func.count(), schema.ticket.c.status != "closed"),
     "complaints": lambda: _of_tickets(func.count(), schema.ticket.c.kind == "complaint"),

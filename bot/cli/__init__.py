@@ -82,14 +82,16 @@ def _token(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
 
 
 def _import(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
-    sub.add_argument("what", choices=["customers", "orders", "articles", "deals", "undo"])
+    sub.add_argument("what", choices=["customers", "orders", "events", "articles", "deals", "undo"])
     sub.add_argument("file", help="CSV, JSON, JSON lines or XLSX; for undo the number of the import")
     sub.add_argument("--dry-run", action="store_true", help="report only, change nothing")
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _export(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
-    sub.add_argument("what", choices=["customers", "orders", "tickets", "messages", "articles", "deals"])
+    sub.add_argument(
+        "what", choices=["customers", "orders", "events", "tickets", "messages", "articles", "deals"]
+    )
     sub.add_argument("--as", dest="name", default="", metavar="NAME", help="only what that person may see")
     sub.add_argument("--format", choices=["csv", "json", "xlsx"], default="csv")
 
@@ -176,7 +178,7 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "staff": ("people: add, code, list, team, role, disable, enable", _staff, _late("people", "staff")),
     "token": ("tokens of other systems for the API: add, list, revoke", _token, _late("tokens", "token")),
     "import": (
-        "bring in customers, orders or articles; undo an import",
+        "bring in customers, orders, events, articles or deals; undo an import",
         _import,
         _late("exchange", "import_"),
     ),

@@ -1,4 +1,4 @@
-"""import, imports, export and quality: customers, orders and articles in and out of files."""
+"""import, imports, export and quality: customers and what they do and own, in and out of files."""
 
 from __future__ import annotations
 
@@ -46,17 +46,15 @@ def import_(arguments: argparse.Namespace) -> int:
     bar = _Bar(path)
 
     async def work(store: Store) -> Report:
-        now = datetime.now(UTC)
-        if arguments.what == "deals":
-            return await _deals(store, config, path, now, arguments.dry_run)
         return await importer.run(
             store,
             arguments.what,
             path,
             defaults_of(config),
-            now,
+            datetime.now(UTC),
             dry_run=arguments.dry_run,
             progress=bar.show,
+            stages=_stages(config) if arguments.what == "deals" else None,
         )
 
     try:
@@ -78,14 +76,13 @@ def import_(arguments: argparse.Namespace) -> int:
     return code
 
 
-async def _deals(store: Store, config: Config, path: Path, now: datetime, dry_run: bool) -> Report:
+def _stages(config: Config) -> importer.Stages:
     from bot import i18n
     from bot.commands.deals import stage_word
-    from crm_store.importing import deals
 
-    stages = config.deals.stages
+    stages = tuple(config.deals.stages)
     words = {stage_word(stage, lang): stage for stage in stages for lang in i18n.languages()}
-    return await deals.run(store, path, defaults_of(config), now, stages, words, dry_run=dry_run)
+    return importer.Stages(stages, words)
 
 
 def _tell(report: Report, dry_run: bool) -> None:

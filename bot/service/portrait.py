@@ -19,6 +19,7 @@ from crm_store import profile as profiles
 ORDERS = 5
 OPEN = 5  # tickets and deals that are listed one by one
 TALKS = 3
+EVENTS = 3
 NOTES = 3
 FIELDS = 12  # custom fields that are shown
 LONG_ID = 24  # characters: a random id says nothing to anybody
@@ -93,6 +94,7 @@ class Portrait:
         ]
         if self._deals:
             pairs.append(("deals", self._open_deals()))
+        pairs.append(("events", self._events()))
         pairs += [("last_contact", self._ago(contacted.last_at)), ("rating", self._rating(contacted))]
         pairs.append(("also", ", ".join(f"C{former}" for former in merges.inside(tx, row.id))))
         pairs.append(("owner", owner.name if owner is not None else ""))
@@ -164,6 +166,15 @@ class Portrait:
         from bot.commands.deals import line
 
         return "\n".join(line(row, self._lang) for row in self._deals[:OPEN])
+
+    def _events(self) -> str:
+        lines = []
+        for one in profiles.events(self._tx, self._row.id, limit=EVENTS):
+            key = f"happened.{one.kind}"
+            what = self._say(key) if key in i18n.catalogue("en") else one.kind.replace("_", " ")
+            parts = [self._ago(one.at), what, card.shorten(one.subject, 60)]
+            lines.append(" · ".join(p for p in parts if p))
+        return "\n".join(lines)
 
     def _rating(self, contacted: profiles.Contacted) -> str:
         if contacted.rating is None:

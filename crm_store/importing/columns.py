@@ -7,7 +7,7 @@ import unicodedata
 from functools import cache, lru_cache
 from typing import Literal
 
-Kind = Literal["customers", "orders", "articles"]
+Kind = Literal["customers", "orders", "events", "articles", "deals"]
 
 _CUSTOMERS = {
     "ref": "ref customer_id customer_no customer_number customer_ref 客户编号 客户号 客户id 会员号 会员编号",
@@ -53,8 +53,53 @@ _ARTICLES = {
     "body": "body answer text content 内容 正文 答案 回答",
     "phrasings": "phrasings questions variants synonyms keywords 问法 相似问法 关键词",
 }
-_NAMES: dict[Kind, dict[str, str]] = {"customers": _CUSTOMERS, "orders": _ORDERS, "articles": _ARTICLES}
-_IGNORED = {"customers": "id created_at updated_at source", "orders": "id updated_at", "articles": ""}
+_EVENTS = {
+    "key": "key id event_id uuid 事件编号 事件id 编号 流水号",
+    "kind": "kind event event_type event_name type action activity 事件 事件类型 事件名称 行为 行为类型 动作 操作 类型",
+    "at": "at time timestamp date datetime event_time occurred_at happened_at "
+    "时间 发生时间 事件时间 行为时间 访问时间 操作时间 日期",
+    "subject": "subject object target 对象 目标",
+    "page": "page url link path page_url web_page 页面 页面地址 网址 链接 访问页面",
+    "product": "product item product_name item_name sku product_id 商品 商品名称 产品 产品名称 品名 货号 商品编号",
+    "amount": "amount value total price 金额 价格",
+    "currency": _ORDERS["currency"],
+    "quantity": _ORDERS["quantity"],
+    "wellheard_id": "wellheard_id",
+    "ref": _CUSTOMERS["ref"] + " user_id uid visitor_id 用户编号 用户id",
+    "name": _ORDERS["name"] + " user user_name username 用户 用户名",
+    "email": _ORDERS["email"] + " user_email 用户邮箱",
+    "phone": _ORDERS["phone"] + " user_phone 用户手机 用户电话",
+    "telegram": _CUSTOMERS["telegram"],
+    "country": _CUSTOMERS["country"],
+}
+_DEALS = {
+    "key": "key id deal deal_id deal_number number ref 商机编号 编号",
+    "title": "title name deal_name what subject 商机名称 商机 标题 内容",
+    "stage": "stage status state pipeline_stage 阶段 状态",
+    "amount": "amount value sum total deal_value 金额 总金额 预计金额",
+    "currency": _ORDERS["currency"],
+    "expected_on": "expected_on expected close_date expected_close closing_date 预计成交 预计成交日期",
+    "owner": "owner salesperson sales_rep assigned_to 负责人 销售",
+    "lost_reason": "lost_reason reason 输单原因",
+    "email": "email e_mail customer_email contact_email 邮箱 客户邮箱 电子邮箱",
+    "phone": "phone mobile customer_phone 手机 电话 客户电话 联系电话",
+    "customer_ref": "customer_ref customer_id customer_no 客户编号",
+    "customer": "customer customer_name contact contact_name 客户 客户名称 客户姓名 联系人",
+}
+_NAMES: dict[Kind, dict[str, str]] = {
+    "customers": _CUSTOMERS,
+    "orders": _ORDERS,
+    "events": _EVENTS,
+    "articles": _ARTICLES,
+    "deals": _DEALS,
+}
+_IGNORED: dict[Kind, str] = {
+    "customers": "id created_at updated_at source",
+    "orders": "id updated_at",
+    "events": "created_at source",
+    "articles": "",
+    "deals": "",
+}
 
 
 @lru_cache(maxsize=4096)

@@ -2,190 +2,211 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from crm_store import contacts, deals, people
-from crm_store.db import Store
-from crm_store.importing import values
-from crm_store.importing.files import Row, read
-from crm_store.importing.report import Report
-from crm_store.importing.rows import Rejected
+from crm_store import deals, people
+from crm_store.importing import bulk, values
+from crm_store.importing.files import Row
+from crm_store.importing.report import Batch, Change, Seen
+from crm_store.importing.rows import CustomerRow, Rejected, customer_of, said_in
+from crm_store.importing.runs import plain
 from crm_store.importing.values import Defaults, Wrong
-from crm_store.privacy import tombstones
+from crm_store.importing.write import Contacts, Outcome
 
-BATCH = 200  # rows a transaction
+BATCH = 200  # deals a transaction: each is some statements
+TITLE = 200  # characters
+ACTOR = "import"
 _OURS = re.compile(r"D(\d{1,9})")  # as our own exports name a deal
-_COLUMNS = {
-    "key": "key id deal deal_id deal_number number ref 商机编号 编号",
-    "title": "title name deal_name what subject 商机名称 商机 标题 内容",
-    "stage": "stage status state pipeline_stage 阶段 状态",
-    "amount": "amount value sum total deal_value 金额 总金额 预计金额",
-    "currency": "currency currency_code 币种 货币",
-    "expected_on": "expected_on expected close_date expected_close closing_date 预计成交 预计成交日期",
-    "owner": "owner salesperson sales_rep assigned_to 负责人 销售",
-    "lost_reason": "lost_reason reason 输单原因",
-    "email": "email e_mail customer_email contact_email 邮箱 客户邮箱 电子邮箱",
-    "phone": "phone mobile customer_phone 手机 电话 客户电话 联系电话",
-    "ref": "customer_ref customer_id customer_no 客户编号",
-    "customer": "customer customer_name contact contact_name 客户 客户名称 客户姓名 联系人",
-}
 _STAGES = {
     deals.WON: "won closed_won win success 赢单 成交 已成交",
     deals.LOST: "lost closed_lost lose failed 输单 流失 未成交",
 }
+_TRACED = (
+    *("title", "stage", "amount_minor", "currency", "expected_on", "lost_reason", "owner_id"),
+    *("stage_at", "closed_at", "updated_at"),
+)
 
 
-async def run(
-    store: Store,
-    path: Path,
-    defaults: Defaults,
-    now: datetime,
-    stages: Iterable[str],
-    words: Mapping[str, str] = {},
-    *,
-    dry_run: bool = False,
-) -> Report:
-    """Import a file. `words` are further names of stages. Raise OSError, ValueError."""
-    known = {_plain(alias): stage for stage, aliases in _STAGES.items() for alias in aliases.split()}
-    known |= {_plain(word): stage for word, stage in words.items()}
-    known |= {_plain(stage): stage for stage in stages}
-    first = next(iter(stages))
-    report = Report()
-    rows = read(path, lambda name: _plain(name) in _columns())
-    while batch := list(itertools.islice(rows, BATCH)):
-        try:
-            done = await store.write(
-                _write, batch, defaults, now, known, first, f"import:{path.name}", dry_run
-            )
-        except _DryRun as dry:
-            done = dry.report
-        report.add(done)
-    return report
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The desk's stages, first the one of a new deal, and further names of them."""
+
+    names: tuple[str, ...] = ("new",)
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self) -> dict[str, str]:
+        known = {_plain(alias): stage for stage, aliases in _STAGES.items() for alias in aliases.split()}
+        known |= {_plain(word): stage for word, stage in self.words.items()}
+        return known | {_plain(stage): stage for stage in self.names}
 
 
-class _DryRun(Exception):
-    def __init__(self, report: Report) -> None:
-        self.report = report
+@dataclass(frozen=True, slots=True)
+class DealRow:
+    """A deal: `values` are the columns that the file says something about."""
+
+    line: int
+    key: str
+    values: dict[str, Any]
+    owner: str
+    customer: CustomerRow
 
 
-def _write(
-    tx: Connection,
-    rows: list[Row],
-    defaults: Defaults,
-    now: datetime,
-    stages: Mapping[str, str],
-    first: str,
-    source: str,
-    dry_run: bool,
-) -> Report:
-    report = Report()
-    for row in rows:
-        if row.broken:
-            report.reject(Rejected(row.line, row.broken))
-            continue
-        try:
-            _take(tx, row, defaults, now, stages, first, source, report)
-        except Wrong as wrong:
-            report.reject(Rejected(row.line, wrong.reason, {"value": wrong.value}))
-    if dry_run:
-        raise _DryRun(report)
-    return report
+def parser(stages: Stages) -> Any:
+    """How rows are read where these are the stages."""
+    table = stages.table()
+
+    def parse(rows: Iterable[Row], defaults: Defaults) -> Iterator[DealRow | Rejected]:
+        for row in rows:
+            if row.broken:
+                yield Rejected(row.line, row.broken)
+                continue
+            rejected: list[Rejected] = []
+            try:
+                made = _deal(row, defaults, table, rejected)
+            except Wrong as wrong:
+                yield from rejected
+                yield Rejected(row.line, wrong.reason, {"value": wrong.value})
+            else:
+                yield from rejected
+                yield made
+
+    return parse
 
 
-def _take(
-    tx: Connection,
-    row: Row,
-    defaults: Defaults,
-    now: datetime,
-    stages: Mapping[str, str],
-    first: str,
-    source: str,
-    report: Report,
-) -> None:
-    said = {
-        name: value
-        for column, value in row.cells.items()
-        if (name := _columns().get(_plain(column))) and value not in ("", None)
-    }
+def _deal(
+    row: Row, defaults: Defaults, table: Mapping[str, str], rejected: list[Rejected]
+) -> DealRow | Rejected:
+    said, _ = said_in("deals", row)
     key, title = values.clean(said.get("key")), values.clean(said.get("title"))
-    keys = _keys(said, defaults)
     if not key or not title:
-        report.reject(Rejected(row.line, "missing", {"fields": "key" if not key else "title"}))
-        return
-    gone = [one for one in keys if contacts.find_identity(tx, *one) is None]
-    if tombstones.identities_erased(tx, set(gone)):
-        report.reject(Rejected(row.line, "erased"))
-        return
-    stage = stages.get(_plain(values.clean(said.get("stage")) or first))
-    if stage is None:
-        report.reject(Rejected(row.line, "stage", {"value": values.clean(said.get("stage"))}))
-        return
-    amount, currency = 0, defaults.currency
+        return Rejected(row.line, "missing", {"fields": "key" if not key else "title"})
+    found: dict[str, Any] = {"title": title[:TITLE]}
+    if named := values.clean(said.get("stage")):
+        stage = table.get(_plain(named))
+        if stage is None:
+            raise Wrong("stage", named)
+        found["stage"] = stage
+        if stage == deals.LOST and "lost_reason" in said:
+            found["lost_reason"] = values.clean(said["lost_reason"])
     if "amount" in said:
-        amount, currency = values.money(said["amount"], values.clean(said.get("currency")), defaults)
-    changes: dict[str, Any] = {
-        "title": title[:200],
-        "stage": stage,
-        "amount_minor": amount,
-        "currency": currency,
-        "expected_on": _day(said.get("expected_on"), defaults),
-        "lost_reason": values.clean(said.get("lost_reason")) if stage == deals.LOST else "",
-    }
-    owner = people.by_name(tx, values.clean(said.get("owner"))) if "owner" in said else None
-    if owner is not None:
-        changes["owner_id"] = owner.id
+        currency = values.clean(said.get("currency"))
+        found["amount_minor"], found["currency"] = values.money(said["amount"], currency, defaults)
+    if said.get("expected_on"):
+        at = values.moment(said["expected_on"], defaults)
+        found["expected_on"] = at.astimezone(defaults.timezone).date()
+    person: dict[str, Any] = {name: said[name] for name in ("email", "phone") if name in said}
+    if "customer" in said:
+        person["name"] = said["customer"]
+    if "customer_ref" in said:
+        person["ref"] = said["customer_ref"]
+    customer = customer_of(row.line, person, defaults, rejected)
+    return DealRow(row.line, key, found, values.clean(said.get("owner")), customer)
+
+
+@dataclass(slots=True)
+class Deals:
+    """What a batch knows of its deals, and what it will write."""
+
+    tx: Connection
+    batch: Batch
+    seen: Seen
+    now: datetime
+    people: Contacts
+    source: str
+    stages: Stages
+    currency: str
+    fresh: dict[str, tuple[DealRow, int]] = field(default_factory=dict)  # key → what, whose
+    _owners: dict[str, int | None] = field(default_factory=dict)
+
+    def take(self, row: DealRow) -> Outcome | None:
+        """A deal. None when it is left out, which the report says."""
+        report = self.batch.report
+        if row.customer.notes:
+            report.correct(row.line, row.customer.notes)
+        if row.key in self.fresh:
+            return self._again(
+                row, self.fresh[row.key][0].line, 0, row.values == self.fresh[row.key][0].values
+            )
+        known = find(self.tx, row.key)
+        if known is None:
+            return self._new(row)
+        changes = self._changes(row, known)
+        earlier = self.seen.line(known.id) or self.batch.touched.get(known.id, 0)
+        if earlier:
+            return self._again(row, earlier, known.id, not changes)
+        self.batch.touched[known.id] = row.line
+        if not changes:
+            return "unchanged"
+        changed = deals.change(self.tx, self.now, ACTOR, known, **changes)
+        before, after = known._mapping, changed._mapping
+        moved = [name for name in _TRACED if before[name] != after[name]]
+        self.batch.changes["deal", known.id] = Change(
+            known.contact_id,
+            plain((name, _said(before[name])) for name in moved),
+            plain((name, _said(after[name])) for name in moved if name != "updated_at"),
+        )
+        return "updated"
+
+    def _again(self, row: DealRow, earlier: int, number: int, same: bool) -> Outcome | None:
+        """When one file speaks of a deal twice, the first row counts."""
+        self.batch.report.repeat(row.line, earlier, number, "key")
+        if same:
+            return "unchanged"
+        self.batch.report.reject(Rejected(row.line, "deal_repeated", {"number": row.key}))
+        return None
+
+    def _new(self, row: DealRow) -> Outcome | None:
+        found = self.people.find(row.customer)
+        if found is None and not row.customer.keys:
+            self.batch.report.reject(Rejected(row.line, "no_customer", {"number": row.key}))
+            return None
+        self.fresh[row.key] = row, found[0] if found else self.people.create(row.customer)
+        return "new"
+
+    def _changes(self, row: DealRow, known: Any) -> dict[str, Any]:
+        wanted = dict(row.values)
+        if (owner := self._owner(row.owner)) is not None:
+            wanted["owner_id"] = owner
+        return {name: value for name, value in wanted.items() if getattr(known, name) != value}
+
+    def _owner(self, name: str) -> int | None:
+        if name and name not in self._owners:
+            found = people.by_name(self.tx, name)
+            self._owners[name] = found.id if found is not None else None
+        return self._owners.get(name)
+
+    def flush(self) -> None:
+        """Write the new deals; their contacts must be written."""
+        ids = []
+        for key, (row, contact_id) in self.fresh.items():
+            said = {"stage": self.stages.names[0], "amount_minor": 0, "currency": self.currency, **row.values}
+            owner_id = self._owner(row.owner)
+            made = deals.add(
+                *(self.tx, self.now, ACTOR),
+                **{**said, "contact_id": contact_id, "key": key, "source": self.source, "owner_id": owner_id},
+            )
+            ids.append(made.id)
+            self.batch.touched[made.id] = row.line
+        self.batch.made["deal"] = bulk.spans(ids)
+
+
+def find(tx: Connection, key: str) -> Any:
+    """The deal that a file calls so."""
     known = deals.by_key(tx, key)
     if known is None and (ours := _OURS.fullmatch(key)):
         known = deals.by_number(tx, int(ours[1]))
-    if known is not None:
-        changed = deals.change(tx, now, "import", known, **changes)
-        if changed is known:
-            report.unchanged += 1
-        else:
-            report.updated += 1
-        return
-    contact_id = _whose(tx, keys, values.clean(said.get("customer")), now, source)
-    if contact_id is None:
-        report.reject(Rejected(row.line, "no_customer", {"number": key}))
-        return
-    deals.add(tx, now, "import", contact_id=contact_id, key=key, source=source, **changes)
-    report.new += 1
+    return known
 
 
-def _keys(said: Mapping[str, Any], defaults: Defaults) -> list[tuple[str, str]]:
-    keys = [("email", one) for one in values.emails(said["email"])] if "email" in said else []
-    if "phone" in said:
-        keys += [("phone", one) for one in values.phones(said["phone"], defaults.region)]
-    return keys + ([("ref", values.clean(said["ref"]))] if "ref" in said else [])
-
-
-def _whose(tx: Connection, keys: list[tuple[str, str]], name: str, now: datetime, source: str) -> int | None:
-    """The customer of the first key that somebody has, else a new one of the first key."""
-    for space, user_id in keys:
-        if (found := contacts.find_identity(tx, space, user_id)) is not None:
-            return found.contact_id
-    if not keys:
-        return None
-    space, user_id = keys[0]
-    return contacts.meet(tx, now, space=space, user_id=user_id, name=name, source=source).contact_id
-
-
-def _day(value: Any, defaults: Defaults) -> date | None:
-    return values.moment(value, defaults).astimezone(defaults.timezone).date() if value else None
-
-
-@cache
-def _columns() -> dict[str, str]:
-    return {_plain(alias): field for field, aliases in _COLUMNS.items() for alias in aliases.split()}
+def _said(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -78,8 +78,6 @@ class ArticleRow:
     phrasings: tuple[str, ...]
 
 
-Parsed = CustomerRow | OrderRow | ArticleRow | Rejected
-
 _STATUSES = {
     "pending": "pending new created open unpaid 新建 待处理 待付款 未付款",
     "paid": "paid confirmed 已付款 已支付",
@@ -100,10 +98,10 @@ def customers(rows: Iterable[Row], defaults: Defaults) -> Iterator[CustomerRow |
         if row.broken:
             yield Rejected(row.line, row.broken)
             continue
-        said, others = _said("customers", row)
+        said, others = said_in("customers", row)
         rejected: list[Rejected] = []
-        extra = _extra(others) if others else ()
-        customer = _customer(row.line, said, defaults, rejected, extra)
+        extra = extra_of(others) if others else ()
+        customer = customer_of(row.line, said, defaults, rejected, extra)
         yield from rejected
         if customer.keys:
             yield customer
@@ -118,7 +116,7 @@ def orders(rows: Iterable[Row], defaults: Defaults) -> Iterator[OrderRow | Rejec
         if row.broken:
             yield Rejected(row.line, row.broken)
             continue
-        said, _ = _said("orders", row)
+        said, _ = said_in("orders", row)
         if group and values.clean(said.get("number")) != values.clean(group[0][1].get("number")):
             yield from _order(group, defaults)
             group = []
@@ -132,7 +130,7 @@ def articles(rows: Iterable[Row], defaults: Defaults) -> Iterator[ArticleRow | R
         if row.broken:
             yield Rejected(row.line, row.broken)
             continue
-        said, _ = _said("articles", row)
+        said, _ = said_in("articles", row)
         key, title = values.clean(said.get("key")), values.clean(said.get("title"))
         body = values.multiline(said.get("body"))
         language = places.language(values.clean(said.get("language")) or defaults.language)
@@ -151,14 +149,7 @@ def articles(rows: Iterable[Row], defaults: Defaults) -> Iterator[ArticleRow | R
         yield ArticleRow(row.line, key, language, title, body, phrasings)
 
 
-PARSERS: dict[Kind, Callable[[Iterable[Row], Defaults], Iterator[Any]]] = {
-    "customers": customers,
-    "orders": orders,
-    "articles": articles,
-}
-
-
-def _said(kind: Kind, row: Row) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+def said_in(kind: Kind, row: Row) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """What the row says, by our names, and what its other columns say. Of two columns with one meaning the
     first that is filled counts."""
     said: dict[str, Any] = {}
@@ -184,7 +175,7 @@ def _plan(kind: Kind, columns: tuple[str, ...]) -> tuple[tuple[str | None, str],
     return tuple((field_of(kind, column), "" if is_ignored(kind, column) else column) for column in columns)
 
 
-def _extra(others: list[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
+def extra_of(others: list[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
     """The columns that are none of ours: custom fields under their own names."""
     found: dict[str, str] = {}
     for column, value in others:
@@ -198,7 +189,7 @@ def _extra(others: list[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def _customer(
+def customer_of(
     line: int,
     said: dict[str, Any],
     defaults: Defaults,
@@ -284,7 +275,7 @@ def _order(group: list[tuple[Row, dict[str, Any]]], defaults: Defaults) -> Itera
         yield from (Rejected(row.line, "no_number") for row, _ in group)
         return
     rejected: list[Rejected] = []
-    customer = _customer(line, said, defaults, rejected)
+    customer = customer_of(line, said, defaults, rejected)
     yield from rejected
     try:
         currency = values.clean(said.get("currency"))
@@ -347,7 +338,7 @@ def _items(said: dict[str, Any]) -> list[dict[str, Any]]:
     if isinstance(listed, list):
         if not all(isinstance(item, dict) for item in listed):
             raise Wrong("lines", listed)
-        return [{"product": item.get("name"), **_said("orders", Row(0, item))[0]} for item in listed]
+        return [{"product": item.get("name"), **said_in("orders", Row(0, item))[0]} for item in listed]
     return [said] if said.get("product") or said.get("sku") else []
 
 

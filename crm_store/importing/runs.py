@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,6 @@ def get(tx: Connection, run_id: int) -> Any:
 def plain(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Values as JSON can hold them."""
     return {
-        name: value.isoformat() if isinstance(value, datetime) else json.loads(json.dumps(value))
+        name: value.isoformat() if isinstance(value, date) else json.loads(json.dumps(value))
         for name, value in values
     }

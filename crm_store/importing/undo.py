@@ -7,23 +7,25 @@ merged or edited; an order whose state moved on; a single value that is another 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Date, Table, delete, select, update
 
 from crm_store import schema
 from crm_store.db import Store
 from crm_store.importing import bulk, runs
+from crm_store.importing.deals import ACTOR
 from crm_store.importing.trade import LINE
 from crm_store.schema.base import UtcDateTime
 from crm_store.search import indexing
 
 BATCH = 500
 KEPT_LIMIT = 10_000  # named one by one; the rest is counted
-_NAMED = {"contact": "name", "customer_order": "number", "article": "title"}
-TABLES = {table.name: table for table in (schema.contact, schema.order, schema.article)}
+_NAMED = {"contact": "name", "customer_order": "number", "article": "title", "deal": "title"}
+TABLES = {table.name: table for table in (schema.contact, schema.order, schema.article, schema.deal)}
 contact, identity, order, order_line = schema.contact, schema.identity, schema.order, schema.order_line
+deal, stages, products = schema.deal, schema.deal_stage, schema.deal_product
 mark, made_rows, change = schema.contact_mark, schema.import_range, schema.import_change
 
 
@@ -42,7 +44,7 @@ class Kept:
 class Undone:
     """What undoing did."""
 
-    removed: int = 0  # contacts, orders, articles
+    removed: int = 0  # contacts, orders, events, articles, deals
     restored: int = 0  # rows that are as before
     kept: list[Kept] = field(default_factory=list)
     unnamed: int = 0  # kept beyond KEPT_LIMIT
@@ -67,7 +69,7 @@ async def undo(store: Store, run_id: int, now: datetime) -> Undone:
     done = Undone()
     while (some := await store.write(_restore_some, run_id, run.started_at)) is not None:
         done.add(some)
-    for table in ("customer_order", "contact", "article"):
+    for table in ("customer_order", "customer_event", "deal", "contact", "article"):
         while (some := await store.write(_remove_some, run_id, table, run.started_at)) is not None:
             done.add(some)
     await store.write(_end, run_id, now)
@@ -95,6 +97,8 @@ def _restore_some(tx: Connection, run_id: int, at: datetime) -> Undone | None:
         if current is None:
             continue
         kept = _restore(tx, table, row, current, at)
+        if table is deal:
+            _forget_stages(tx, current.id, at)
         done.kept += kept
         done.restored += not kept
     bulk.delete_ids(tx, change, [row.id for row in rows])
@@ -133,9 +137,12 @@ def _restore(tx: Connection, table: Table, row: Any, current: Any, at: datetime)
 
 
 def _typed(table: Table, column: str, value: Any) -> Any:
-    if isinstance(table.c[column].type, UtcDateTime) and value is not None:
+    if value is None:
+        return None
+    kind = table.c[column].type
+    if isinstance(kind, UtcDateTime):
         return datetime.fromisoformat(value)
-    return value
+    return date.fromisoformat(value) if isinstance(kind, Date) else value
 
 
 def _fields(
@@ -278,6 +285,7 @@ def _remove_orders(tx: Connection, run_id: int, first: int, last: int, at: datet
     indexing.changed(tx, "order", gone)
     bulk.delete_ids(tx, order_line, gone, "order_id")
     bulk.delete_ids(tx, order, gone)
+    _forget_moves(tx, order, gone)
     indexing.lowered(tx, "order")
     done.removed = len(gone)
     return done
@@ -298,4 +306,47 @@ def _remove_articles(tx: Connection, run_id: int, first: int, last: int, at: dat
     return done
 
 
-_REMOVERS = {"contact": _remove_contacts, "customer_order": _remove_orders, "article": _remove_articles}
+def _remove_events(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
+    """Nobody changes an event: all of them go."""
+    table = schema.customer_event
+    gone = list(tx.execute(select(table.c.id).where(table.c.id.between(first, last))).scalars())
+    bulk.delete_ids(tx, table, gone)
+    _forget_moves(tx, table, gone)
+    return Undone(removed=len(gone))
+
+
+def _remove_deals(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
+    done, gone = Undone(), []
+    for row in tx.execute(select(deal).where(deal.c.id.between(first, last))):
+        if row.updated_at == at:
+            gone.append(row.id)
+        else:
+            done.kept.append(Kept("deal", row.id, row.title, "changed"))
+    for table, column in ((stages, "deal_id"), (products, "deal_id"), (deal, "id")):
+        bulk.delete_ids(tx, table, gone, column)
+    _forget_moves(tx, deal, gone)
+    done.removed = len(gone)
+    return done
+
+
+def _forget_stages(tx: Connection, deal_id: int, at: datetime) -> None:
+    """The steps that the import took."""
+    ours = stages.c.deal_id == deal_id, stages.c.at == at, stages.c.actor == ACTOR
+    tx.execute(delete(stages).where(*ours))
+
+
+def _forget_moves(tx: Connection, table: Table, ids: list[int]) -> None:
+    """No merge gives back what is gone: SQLite may give its number to another row."""
+    moved = schema.merge_row
+    for start in range(0, len(ids), BATCH):
+        some = ids[start : start + BATCH]
+        tx.execute(delete(moved).where(moved.c.kind == table.name, moved.c.row_id.in_(some)))
+
+
+_REMOVERS = {
+    "contact": _remove_contacts,
+    "customer_order": _remove_orders,
+    "customer_event": _remove_events,
+    "deal": _remove_deals,
+    "article": _remove_articles,
+}

@@ -11,8 +11,7 @@ from sqlalchemy import Connection
 
 from bot import masking
 from channels.conversation import Author
-from crm_store import audit, contacts, deals, exporter, notes, people
-from crm_store.importing import deals as importing
+from crm_store import audit, contacts, deals, exporter, importer, notes, people
 from crm_store.importing.values import Defaults
 from crm_store.profile import Worth
 from crm_store.scope import Scope
@@ -212,8 +211,10 @@ async def test_deals_come_from_a_file_and_twice_is_once(desk: Deciding, tmp_path
 
     async def bring(dry_run: bool = False) -> tuple[int, int, int, list[str]]:
         words = {"已报价": "offer"}
-        report = await importing.run(
-            desk.store, path, Defaults(currency="EUR"), desk.now, stages, words, dry_run=dry_run
+        report = await importer.run(
+            *(desk.store, "deals", path, Defaults(currency="EUR"), desk.now),
+            dry_run=dry_run,
+            stages=importer.Stages(tuple(stages), words),
         )
         return report.new, report.updated, report.unchanged, [r.reason_key for r in report.rejected]
 

@@ -59,6 +59,12 @@ def fill(tx: Connection) -> None:
     buy(tx, anna, 900_000, ago(5), status="refunded")
     buy(tx, ben, 5_000, ago(100))
     buy(tx, chen, 300_000, ago(20), currency="CNY")
+    for kind, days in (("visit", 90), ("cart", 2)):
+        tx.execute(
+            schema.customer_event.insert().values(
+                contact_id=anna, kind=kind, at=ago(days), fields={}, created_at=NOW
+            )
+        )
     for number, rating in [(anna, 5), (anna, 2), (ben, 4)]:
         conversation = conversations.open_at(
             tx,
@@ -127,6 +133,12 @@ ANSWERS = [
     ("complaints:1", "Anna"),
     ("last_message<1w", "Anna"),
     ("note:tea", "Ben"),
+    ("event:cart", "Anna"),
+    ("行为：加购", "Anna"),
+    ("event:like,search", ""),
+    ("events>1 last_event<30d", "Anna"),
+    ("events:0", "Ben 陈大文 Dora"),
+    ("-last_event<30d", "Ben 陈大文 Dora"),
     ("id:1", "Anna"),
     ("id>999999999999", ""),
     ("id:1.5", ""),

@@ -1,0 +1,236 @@
+"""What customers did, from a file: read and cleaned, then written a thousand rows a statement.
+
+An event is a fact: one that is there is never changed. It is found again by the file's own id of it, else by who
+did what, when and of what, so that the same file twice is once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from crm_store import merges, money, schema
+from crm_store.importing import bulk, values
+from crm_store.importing.files import Row
+from crm_store.importing.report import Batch, Seen
+from crm_store.importing.rows import CustomerRow, Rejected, customer_of, extra_of, said_in
+from crm_store.importing.values import Defaults, Wrong
+from crm_store.importing.write import Contacts, Outcome
+
+SUBJECT, WORDS, FIELDS = 200, 2000, 100  # characters, characters of a field, fields: as the API takes them
+KIND = re.compile(r"[a-z][a-z0-9_.]{0,39}")
+_OURS = re.compile(r"event:(\d{1,9})")
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_KINDS = {
+    "visit": "访问 到访 进店 登陆页面 打开 pageview page_view",
+    "view": "浏览 查看 看商品 浏览商品 viewed product_view product_viewed",
+    "like": "点赞 喜欢 赞 liked",
+    "favourite": "收藏 收藏商品 关注 favorite wishlist add_to_wishlist",
+    "cart": "加购 加购物车 加入购物车 添加购物车 add_to_cart added_to_cart",
+    "checkout": "结算 提交订单 去结算 begin_checkout",
+    "purchase": "购买 下单 付款 支付 purchased bought",
+    "search": "搜索 检索 searched",
+    "signup": "注册 sign_up registered register",
+    "login": "登录 登陆 log_in signin sign_in",
+    "share": "分享 转发 shared",
+    "comment": "评论 评价 留言",
+    "download": "下载",
+    "subscribe": "订阅",
+    "unsubscribe": "退订",
+    "open": "打开邮件 opened",
+    "click": "点击 clicked",
+}
+_KIND = {alias: kind for kind, aliases in _KINDS.items() for alias in aliases.split()}
+_COLUMNS = ("id", "contact_id", "kind", "subject", "at", "key", "fields", "source", "created_at")
+event = schema.customer_event
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something a customer did. `contact_id` is our own number of them where the file has it, else 0."""
+
+    line: int
+    key: str
+    kind: str
+    at: datetime
+    subject: str
+    fields: tuple[tuple[str, str], ...]
+    customer: CustomerRow
+    contact_id: int = 0
+
+
+def events(rows: Iterable[Row], defaults: Defaults) -> Iterator[EventRow | Rejected]:
+    """An event a row. What cannot be read is reported and left out."""
+    for row in rows:
+        if row.broken:
+            yield Rejected(row.line, row.broken)
+            continue
+        rejected: list[Rejected] = []
+        try:
+            made = _event(row, defaults, rejected)
+        except Wrong as wrong:
+            yield from rejected
+            yield Rejected(row.line, wrong.reason, {"value": wrong.value})
+        else:
+            yield from rejected
+            yield made
+
+
+def _event(row: Row, defaults: Defaults, rejected: list[Rejected]) -> EventRow:
+    said, others = said_in("events", row)
+    customer = customer_of(row.line, said, defaults, rejected)
+    known_as = values.clean(said.get("wellheard_id")).upper().removeprefix("C")
+    contact_id = int(known_as) if known_as.isascii() and known_as.isdecimal() and len(known_as) < 10 else 0
+    who = customer.keys[0] if customer.keys else ("wellheard", str(contact_id))
+    kind = _kind(values.clean(said.get("kind")))
+    if not said.get("at"):
+        raise Wrong("no_date", "")
+    at = values.moment(said["at"], defaults)
+    subject, fields = _about(row.line, said, others, defaults, rejected)
+    key = values.clean(said.get("key"))
+    if key and not KEY.fullmatch(key):
+        raise Wrong("event_id", key)
+    return EventRow(
+        row.line, key or _own_key(*who, kind, at, subject), kind, at, subject, fields, customer, contact_id
+    )
+
+
+def kind_of(said: str) -> str:
+    """An event's kind by any of its names: add_to_cart, AddToCart and 加购 are cart."""
+    word = re.sub(r"[\s-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", said)).lower()
+    return _KIND.get(word, word)
+
+
+def _kind(said: str) -> str:
+    if not said:
+        raise Wrong("no_event", "")
+    kind = kind_of(said)
+    if not KIND.fullmatch(kind):
+        raise Wrong("event", said)
+    return kind
+
+
+def _about(
+    line: int,
+    said: dict[str, Any],
+    others: list[tuple[str, Any]],
+    defaults: Defaults,
+    rejected: list[Rejected],
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Of what it was, and what else the row says."""
+    named = [(name, values.clean(said[name])) for name in ("subject", "product", "page") if said.get(name)]
+    subject = named[0][1] if named else ""
+    found = dict(named[1:])
+    if len(subject) > SUBJECT:
+        found[named[0][0]], subject = subject, subject[:SUBJECT]
+    if said.get("amount"):
+        try:
+            minor, currency = values.money(said["amount"], values.clean(said.get("currency")), defaults)
+            found |= {"amount": str(money.in_units(minor, currency)), "currency": currency}
+        except Wrong as wrong:
+            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+    if said.get("quantity"):
+        found["quantity"] = values.clean(said["quantity"])
+    for name, value in extra_of(others) if others else ():
+        found.setdefault(name, value)
+    return subject, tuple((name[:80], value[:WORDS]) for name, value in list(found.items())[:FIELDS])
+
+
+def _own_key(space: str, user_id: str, kind: str, at: datetime, subject: str) -> str:
+    said = "\0".join((space, user_id, kind, at.isoformat(), subject))
+    return f"file:{hashlib.sha256(said.encode()).hexdigest()[:40]}"
+
+
+@dataclass(slots=True)
+class Events:
+    """What a batch knows of its events, and what it will write."""
+
+    tx: Connection
+    batch: Batch
+    seen: Seen
+    now: datetime
+    people: Contacts
+    source: str
+    known: dict[str, int] = field(default_factory=dict)  # key → id
+    ours: dict[int, int] = field(default_factory=dict)  # our number of a customer → who that is now
+    fresh: list[tuple[Any, ...]] = field(default_factory=list)
+    _next: list[int] = field(default_factory=list)
+
+    def fetch(self, rows: list[EventRow]) -> None:
+        if not rows:
+            return
+        keys = {row.key for row in rows}
+        self.known = ids_of(self.tx, keys) | _by_our_number(self.tx, rows)
+        self.ours = _living(self.tx, {row.contact_id for row in rows if row.contact_id})
+        self._next = list(bulk.draw_ids(self.tx, event, len(keys - self.known.keys())))[::-1]
+
+    def take(self, row: EventRow) -> Outcome | None:
+        """None when it is left out, which the report says."""
+        report = self.batch.report
+        if row.customer.notes:
+            report.correct(row.line, row.customer.notes)
+        number = self.known.get(row.key)
+        if number is not None:
+            if earlier := self.seen.line(number) or self.batch.touched.get(number, 0):
+                report.repeat(row.line, earlier, number, "event")
+            self.batch.touched.setdefault(number, row.line)
+            return "unchanged"
+        contact_id = self._whose(row)
+        if contact_id is None:
+            report.reject(Rejected(row.line, "no_customer"))
+            return None
+        number = self._next.pop()
+        self.known[row.key] = number
+        self.batch.touched[number] = row.line
+        about = (row.subject, row.at, row.key, dict(row.fields), self.source, self.now)
+        self.fresh.append((number, contact_id, row.kind, *about))
+        return "new"
+
+    def _whose(self, row: EventRow) -> int | None:
+        if found := self.people.find(row.customer):
+            return found[0]
+        if row.contact_id in self.ours:
+            return self.ours[row.contact_id]
+        return self.people.create(row.customer) if row.customer.keys else None
+
+    def flush(self) -> None:
+        """Write the new events; their contacts must be written."""
+        bulk.insert(self.tx, event, _COLUMNS, self.fresh)
+        self.batch.made["customer_event"] = bulk.spans(one[0] for one in self.fresh)
+
+
+def ids_of(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """Which of these events are there: key → id."""
+    wanted = sorted(keys)
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), 500):
+        query = select(event.c.key, event.c.id).where(event.c.key.in_(wanted[start : start + 500]))
+        found |= dict(tx.execute(query).all())
+    return found
+
+
+def _by_our_number(tx: Connection, rows: list[EventRow]) -> dict[str, int]:
+    """Events without an id of their own, as our exports name them."""
+    named = {int(ours[1]): row for row in rows if (ours := _OURS.fullmatch(row.key))}
+    there = bulk.by_ids(tx, event, named, only=("id", "key", "kind", "at"))
+    return {
+        named[one.id].key: one.id
+        for one in there
+        if one.key is None and (one.kind, one.at) == (named[one.id].kind, named[one.id].at)
+    }
+
+
+def _living(tx: Connection, ids: set[int]) -> dict[int, int]:
+    """Who these customers are by now; not those who were erased, or never were."""
+    if not ids:
+        return {}
+    contact = schema.contact
+    erased = select(schema.erasure.c.contact_id)
+    query = select(contact.c.id).where(contact.c.id.in_(sorted(ids)), contact.c.id.not_in(erased))
+    return {number: merges.current(tx, number) for number in tx.execute(query).scalars()}
