@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Integer, LargeBinary, Table, create_engine, func, insert, select, text
+from sqlalchemy import Connection, Integer, Table, create_engine, func, insert, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from crm_store import migrations, webhooks
 from crm_store.db import BUSY_TIMEOUT_MS, StoreError, cause, describe, parse_url, sqlite_engine
 from crm_store.schema import metadata
+from crm_store.schema.sealed import BYTES
 
 T = TypeVar("T")
 ROWS = 500  # read and written at once
@@ -208,7 +209,7 @@ def _copy(source: Connection, target: Connection) -> int:
 
 def _rows(source: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
     """A table's rows in the order of its key, some at a time."""
-    size = FILES if any(isinstance(column.type, LargeBinary) for column in table.columns) else ROWS
+    size = FILES if any(isinstance(column.type, BYTES) for column in table.columns) else ROWS
     query = select(table).order_by(*table.primary_key.columns).execution_options(yield_per=size)
     for rows in source.execute(query).mappings().partitions(size):
         yield [dict(row) for row in rows]

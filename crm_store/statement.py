@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
+from crm_store import sealing
 from crm_store.schema.base import UtcDateTime
 
 Insert = Callable[[Table], Any]  # the dialect's own insert: it knows on_conflict_do_nothing and …_do_update
@@ -38,7 +39,7 @@ class Statement:
     def __init__(self, statement: Any) -> None:
         self._build: Callable[[Insert], Any] = statement if callable(statement) else lambda _: statement
         self._built: dict[str, Any] = {}
-        self._compiled: dict[tuple[str, ...], _Compiled] = {}
+        self._compiled: dict[Any, _Compiled] = {}
 
     def all(self, tx: Connection, /, **values: Any) -> list[Any]:
         """All rows, their columns as attributes."""
@@ -99,9 +100,10 @@ class Statement:
 
     def _compile(self, dialect: Dialect, values: Mapping[str, Any]) -> _Compiled:
         names = tuple(values)
-        compiled = self._compiled.get(names)
+        key = (sealing.of(dialect), names)
+        compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = self._compiled[names] = _Compiled(self._for(dialect), dialect, names)
+            compiled = self._compiled[key] = _Compiled(self._for(dialect), dialect, names)
         return compiled
 
 

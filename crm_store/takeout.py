@@ -16,7 +16,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from sqlalchemy import Connection, LargeBinary, select
+from sqlalchemy import Connection, select
 
 from crm_store import audit, schema
 from crm_store.db import Store
@@ -24,6 +24,7 @@ from crm_store.erase import Unknown
 from crm_store.privacy import held, traces
 from crm_store.privacy.held import Person
 from crm_store.privacy.words import Words
+from crm_store.schema.sealed import BYTES
 
 FORMAT = 1
 DOCUMENT = "takeout.json"
@@ -58,7 +59,7 @@ def document(tx: Connection, contact_id: int, now: datetime) -> tuple[dict[str, 
     names = {(piece.table, piece.key): piece.name for piece in pieces}
     rows: dict[str, list[dict[str, Any]]] = {}
     for table, entry in held.tables():
-        columns = [c for c in table.columns if not isinstance(c.type, LargeBinary)]
+        columns = [c for c in table.columns if not isinstance(c.type, BYTES)]
         key = next(iter(table.primary_key.columns)).name
         query = select(*columns).where(entry.where(p)).order_by(*table.primary_key.columns)
         rows[table.name] = [

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Dialect, Table, text
 from sqlalchemy.exc import DBAPIError
 
+from crm_store import sealing
 from crm_store.rows import is_postgresql
 from crm_store.search.tables import sql
 from crm_store.statement import driver_of
@@ -37,7 +38,7 @@ def insert(tx: Connection, table: Table, columns: tuple[str, ...], rows: Sequenc
     if driver is None:
         tx.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
         return
-    statement, processes = _plan(table, columns, tx.dialect.name)
+    statement, processes = _plan(table, columns, tx.dialect)
     made = [
         list(column) if process is None else _processed(process, column)
         for process, column in zip(processes, zip(*rows, strict=True), strict=True)
@@ -70,11 +71,8 @@ def _processed(process: Callable[[Any], Any], values: Iterable[Any]) -> list[Any
 
 
 @lru_cache(maxsize=64)
-def _plan(table: Table, columns: tuple[str, ...], dialect: str) -> tuple[str, list[Any]]:
-    from sqlalchemy.dialects import sqlite
-
-    used = sqlite.dialect()
-    processes = [table.c[name].type.dialect_impl(used).bind_processor(used) for name in columns]
+def _plan(table: Table, columns: tuple[str, ...], dialect: Dialect) -> tuple[str, list[Any]]:
+    processes = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
     named = ", ".join(columns)
     places = ", ".join("?" * len(columns))
     return f"INSERT INTO {table.name} ({named}) VALUES ({places})", processes
@@ -86,7 +84,10 @@ def owners(tx: Connection, keys: Iterable[Key]) -> dict[Key, int]:
     for space, user_id in keys:
         by_space.setdefault(space, set()).add(user_id)
     found: dict[Key, int] = {}
-    for space, user_ids in by_space.items():
+    seal = sealing.of(tx.dialect)
+    for space, wanted in by_space.items():
+        stored = {seal.shut("identity.user_id", one) if seal else one: one for one in wanted}
+        user_ids = stored.keys()
         if is_postgresql(tx):
             query = "SELECT user_id, contact_id FROM identity WHERE space = :space AND user_id = ANY(:ids)"
             rows = tx.execute(sql(query), {"space": space, "ids": sorted(user_ids)})
@@ -97,7 +98,7 @@ def owners(tx: Connection, keys: Iterable[Key]) -> dict[Key, int]:
             )
             ids = json.dumps(sorted(user_ids), ensure_ascii=False)
             rows = tx.execute(sql(query), {"space": space, "ids": ids})
-        found |= {(space, user_id): contact_id for user_id, contact_id in rows.all()}
+        found |= {(space, stored[user_id]): contact_id for user_id, contact_id in rows.all()}
     return found
 
 

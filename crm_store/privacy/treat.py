@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, or_, select, update
 
-from crm_store import schema
+from crm_store import schema, sealed_scan
 from crm_store.privacy import held, tombstones
 from crm_store.privacy.held import Person, ids
 
@@ -118,12 +118,19 @@ def drop_logged(tx: Connection, shas: Iterable[tuple[str, str]]) -> int:
     gone = 0
     for channel, sha in sorted(shas):
         room = f"file:{sha}"
-        used = select(j.c.id).where(
-            j.c.channel == channel, j.c.room.not_like("file:%"), j.c.body.contains(sha, autoescape=True)
-        )
-        if tx.execute(used.limit(1)).first() is None:
+        if not _is_named(tx, channel, sha):
             gone += tx.execute(delete(j).where(j.c.channel == channel, j.c.room == room)).rowcount
     return gone
+
+
+def _is_named(tx: Connection, channel: str, sha: str) -> bool:
+    if sealed_scan.is_sealed(tx):
+        return sealed_scan.journal_names(tx, channel, sha)
+    j = s.journal
+    used = select(j.c.id).where(
+        j.c.channel == channel, j.c.room.not_like("file:%"), j.c.body.contains(sha, autoescape=True)
+    )
+    return tx.execute(used.limit(1)).first() is not None
 
 
 def files_in(body: str) -> set[str]:

@@ -21,10 +21,13 @@ from crm_store.schema.merges import merge, merge_row, suggestion
 from crm_store.schema.outside import api_request, api_token, webhook_event
 from crm_store.schema.people import confirmation, contact, identity, staff, staff_code, staff_identity
 from crm_store.schema.privacy import consent, erased_key, erasure
+from crm_store.schema.sealed import SealedBytes, SealedJson
 from crm_store.schema.trade import article, customer_event, macro, order, order_line
 
 __all__ = [
     "Json",
+    "SealedBytes",
+    "SealedJson",
     "UtcDateTime",
     "api_request",
     "api_token",

@@ -10,10 +10,10 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
-    Text,
 )
 
 from crm_store.schema.base import at, id_, metadata, ref
+from crm_store.schema.sealed import Fresh, FreshText
 
 deal = Table(
     "deal",
@@ -22,12 +22,12 @@ deal = Table(
     Column("number", Integer, nullable=False, unique=True),
     ref("contact_id", "contact.id", nullable=False),
     ref("owner_id", "staff.id"),
-    Column("title", String, nullable=False),
+    Column("title", Fresh("deal.title"), nullable=False),
     Column("stage", String, nullable=False),  # one of the configuration's, or won, or lost
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency", String, nullable=False),
     Column("expected_on", Date),
-    Column("lost_reason", Text, nullable=False, server_default=""),
+    Column("lost_reason", FreshText("deal.lost_reason"), nullable=False, server_default=""),
     Column("key", String, unique=True),  # the id that a file or another system has for it
     Column("source", String, nullable=False, server_default=""),
     at("created_at", nullable=False),
@@ -66,6 +66,6 @@ contact_note = Table(  # about a customer, not about a ticket; staff read it, th
     ref("contact_id", "contact.id", nullable=False),
     ref("staff_id", "staff.id"),
     Column("author", String, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("text", FreshText("contact_note.text"), nullable=False),
     at("created_at", nullable=False),
 )

@@ -8,7 +8,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -16,7 +15,8 @@ from sqlalchemy import (
     text,
 )
 
-from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.base import at, id_, metadata, ref
+from crm_store.schema.sealed import Fresh, FreshText, Sealed, SealedBytes, SealedJson
 
 conversation = Table(
     "conversation",
@@ -24,11 +24,11 @@ conversation = Table(
     id_(),
     Column("key", String, nullable=False, unique=True),  # opaque; signed into reply addresses and links
     Column("channel", String, nullable=False),
-    Column("room_id", String, nullable=False),
+    Column("room_id", Sealed("conversation.room_id"), nullable=False),
     Column("thread_id", String, nullable=False, server_default=""),
     ref("contact_id", "contact.id", nullable=False),
     Column("identity_id", Integer),  # of the contact, by which it was opened
-    Column("subject", String, nullable=False, server_default=""),
+    Column("subject", Fresh("conversation.subject"), nullable=False, server_default=""),
     Column("language", String, nullable=False),
     Column("bot_muted", Boolean, nullable=False, server_default=text("false")),
     Column("next_seq", Integer, nullable=False, server_default="1"),
@@ -43,8 +43,8 @@ participant = Table(  # others in the conversation (Cc): they receive replies to
     metadata,
     id_(),
     ref("conversation_id", "conversation.id", nullable=False),
-    Column("user_id", String, nullable=False),
-    Column("name", String, nullable=False, server_default=""),
+    Column("user_id", Sealed("participant.user_id"), nullable=False),
+    Column("name", Sealed("participant.name"), nullable=False, server_default=""),
     at("created_at", nullable=False),
     UniqueConstraint("conversation_id", "user_id"),
 )
@@ -71,12 +71,12 @@ message = Table(
     Column("external_id", String, nullable=False, server_default=""),  # its id where the customer reads it
     Column("author_kind", String, nullable=False),  # customer staff bot
     Column("author_id", Integer),
-    Column("author", String, nullable=False, server_default=""),
-    Column("text", Text, nullable=False),
-    Column("full_text", Text, nullable=False, server_default=""),
-    Column("subject", String, nullable=False, server_default=""),
-    Column("recipients", Json, nullable=False),  # frozen when written
-    Column("warnings", Json, nullable=False),
+    Column("author", Sealed("message.author"), nullable=False, server_default=""),
+    Column("text", FreshText("message.text"), nullable=False),
+    Column("full_text", FreshText("message.full_text"), nullable=False, server_default=""),
+    Column("subject", Fresh("message.subject"), nullable=False, server_default=""),
+    Column("recipients", SealedJson("message.recipients"), nullable=False),  # frozen when written
+    Column("warnings", SealedJson("message.warnings"), nullable=False),
     Column("album", String, nullable=False, server_default=""),
     Column("staff_channel", String, nullable=False, server_default=""),  # where the agent wrote it
     Column("staff_event_id", String, nullable=False, server_default=""),
@@ -97,7 +97,7 @@ message_version = Table(  # what it said before an edit
     metadata,
     id_(),
     ref("message_id", "message.id", nullable=False),
-    Column("text", Text, nullable=False),
+    Column("text", FreshText("message_version.text"), nullable=False),
     at("at", nullable=False),
 )
 
@@ -106,7 +106,7 @@ blob = Table(  # content-addressed files
     metadata,
     Column("sha256", String, primary_key=True),
     Column("size", Integer, nullable=False),
-    Column("content", LargeBinary, nullable=False),
+    Column("content", SealedBytes("blob.content"), nullable=False),
     at("created_at", nullable=False),
 )
 
@@ -115,7 +115,7 @@ attachment = Table(
     metadata,
     id_(),
     ref("message_id", "message.id", nullable=False),
-    Column("filename", String, nullable=False),
+    Column("filename", Fresh("attachment.filename"), nullable=False),
     Column("content_type", String, nullable=False),
     Column("size", Integer),
     Column("kind", String, nullable=False),
@@ -136,7 +136,7 @@ ticket = Table(
     Column("kind", String, nullable=False),  # enquiry complaint feedback
     Column("status", String, nullable=False),  # new open pending closed
     Column("priority", String, nullable=False, server_default="normal"),  # low normal high urgent
-    Column("subject", String, nullable=False),
+    Column("subject", Fresh("ticket.subject"), nullable=False),
     Column("channel", String, nullable=False),
     ref("assignee_id", "staff.id"),
     ref("linked_to_id", "ticket.id"),
@@ -146,7 +146,7 @@ ticket = Table(
     Column("reopened", Integer, nullable=False, server_default="0"),
     Column("acknowledged", Boolean, nullable=False, server_default=text("false")),
     Column("rating", Integer),
-    Column("rating_comment", Text, nullable=False, server_default=""),
+    Column("rating_comment", FreshText("ticket.rating_comment"), nullable=False, server_default=""),
     at("rating_asked_at"),
     at("rated_at"),
     at("snoozed_until"),
@@ -191,7 +191,7 @@ expectation = Table(  # a question we asked and whose answer we will understand
     id_(),
     ref("conversation_id", "conversation.id", nullable=False),
     Column("kind", String, nullable=False),  # helped, rating_comment, order_code, reply_text
-    Column("payload", Json, nullable=False),
+    Column("payload", SealedJson("expectation.payload"), nullable=False),
     at("expires_at", nullable=False),
     UniqueConstraint("conversation_id", "kind"),
 )
@@ -201,10 +201,16 @@ audit = Table(
     metadata,
     id_(),
     at("at", nullable=False, index=True),
-    Column("actor", String, nullable=False),  # "staff:3", "telegram:77", "cli"
+    Column("actor", Sealed("audit.actor", r"[a-z_]*|staff:\d+"), nullable=False),  # staff:3 telegram:77 cli
     Column("action", String, nullable=False),
-    Column("object", String, nullable=False, server_default="", index=True),
+    Column(
+        "object",
+        Sealed("audit.object", clear=r"(contact|ticket|deal):\d+"),
+        nullable=False,
+        server_default="",
+        index=True,
+    ),
     Column("outcome", String, nullable=False),  # ok refused failed
-    Column("detail", Json, nullable=False),
+    Column("detail", SealedJson("audit.detail", ("contacts",)), nullable=False),
     Index("ix_audit_actor_at", "actor", "at"),
 )

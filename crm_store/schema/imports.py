@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, UniqueConstraint
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.sealed import SealedJson, SealedText
 
 import_run = Table(
     "import_run",
@@ -37,8 +38,8 @@ import_change = Table(  # a row that it changed; of an erased contact nothing st
     Column("changed", String, nullable=False),  # the table
     Column("row_id", Integer, nullable=False),
     ref("contact_id", "contact.id", ondelete="CASCADE"),
-    Column("before", Json, nullable=False),
-    Column("after", Json, nullable=False),
+    Column("before", SealedJson("import_change.before"), nullable=False),
+    Column("after", SealedJson("import_change.after"), nullable=False),
     UniqueConstraint("run_id", "changed", "row_id"),
 )
 
@@ -47,7 +48,7 @@ contact_mark = Table(  # a value that nobody wrote so: true as long as the conta
     metadata,
     Column("contact_id", Integer, ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True),
     Column("field", String, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", SealedText("contact_mark.value"), nullable=False),
     Column("how", String, nullable=False),  # inferred from phone or email; corrected: domain width
-    Column("was", Text, nullable=False, server_default=""),
+    Column("was", SealedText("contact_mark.was"), nullable=False, server_default=""),
 )

@@ -8,7 +8,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -16,7 +15,8 @@ from sqlalchemy import (
     text,
 )
 
-from crm_store.schema.base import Json, at, id_, metadata
+from crm_store.schema.base import at, id_, metadata
+from crm_store.schema.sealed import FreshText, Sealed, SealedBytes, SealedJson
 
 inbox = Table(  # what platforms gave us, byte for byte; finished in the transaction of everything it caused
     "inbox",
@@ -24,14 +24,14 @@ inbox = Table(  # what platforms gave us, byte for byte; finished in the transac
     id_(),
     Column("channel", String, nullable=False),
     Column("event_id", String, nullable=False),
-    Column("lane", String, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("evidence", Text, nullable=False, server_default=""),
+    Column("lane", Sealed("inbox.lane"), nullable=False),
+    Column("body", SealedBytes("inbox.body"), nullable=False),
+    Column("evidence", FreshText("inbox.evidence"), nullable=False, server_default=""),
     at("received_at", nullable=False),
     Column("state", String, nullable=False, server_default="pending"),  # pending done shelved discarded
     Column("attempts", Integer, nullable=False, server_default="0"),
     at("due_at", nullable=False),
-    Column("error", Text, nullable=False, server_default=""),
+    Column("error", FreshText("inbox.error"), nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
     at("lease_until"),
     at("finished_at"),
@@ -63,14 +63,14 @@ outbox = Table(  # what is to be done on platforms; the recipient is frozen when
     "outbox",
     metadata,
     id_(),
-    Column("lane", String, nullable=False),
+    Column("lane", Sealed("outbox.lane"), nullable=False),
     Column("channel", String, nullable=False),
-    Column("room_id", String, nullable=False),
+    Column("room_id", Sealed("outbox.room_id"), nullable=False),
     Column("thread_id", String, nullable=False, server_default=""),
     Column("op", String, nullable=False),
     Column("purpose", String, nullable=False),  # reply answer post mark command: who cares how it ends
-    Column("body", Text, nullable=False),  # a dumped Reply
-    Column("options", Json, nullable=False),  # the other fields of Outbound
+    Column("body", FreshText("outbox.body"), nullable=False),  # a dumped Reply
+    Column("options", SealedJson("outbox.options"), nullable=False),  # the other fields of Outbound
     Column("conversation_id", Integer, ForeignKey("conversation.id")),
     Column("message_id", Integer, ForeignKey("message.id"), index=True),
     Column("ticket_id", Integer, ForeignKey("ticket.id"), index=True),
@@ -78,7 +78,7 @@ outbox = Table(  # what is to be done on platforms; the recipient is frozen when
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("maybe_sent", Boolean, nullable=False, server_default=text("false")),
     at("due_at", nullable=False),
-    Column("error", Text, nullable=False, server_default=""),
+    Column("error", FreshText("outbox.error"), nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
     at("lease_until"),
     Column("event_id", String, nullable=False, server_default=""),
@@ -138,7 +138,10 @@ event_count = Table(  # events of kinds we do not know: counted, not an error
 )
 
 meta = Table(  # what the store itself must remember: the generated secret
-    "meta", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False)
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", FreshText("meta.value"), nullable=False),
 )
 
 counter = Table(  # gap-free numbers
@@ -153,7 +156,7 @@ journal = Table(  # the web chat's own rooms
     Column("room", String, nullable=False),
     Column("number", Integer, nullable=False),
     Column("key", String, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("body", FreshText("journal.body", clear=r'\{"type":"erased"\}'), nullable=False),
     at("at", nullable=False),
     UniqueConstraint("channel", "room", "number"),
     UniqueConstraint("channel", "room", "key"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint, text
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.sealed import SealedJson
 
 merge = Table(  # `drop` became part of `keep`; the row of `drop` stays as it was, pointing at `keep`
     "merge",
@@ -14,7 +15,8 @@ merge = Table(  # `drop` became part of `keep`; the row of `drop` stays as it wa
     ref("drop_id", "contact.id", nullable=False),
     Column("actor", String, nullable=False),
     Column("how", String, nullable=False, server_default=""),  # by what it was attested; "" by staff
-    Column("gave", Json, nullable=False),  # which columns, fields and tags of `keep` came from `drop`
+    # which columns, fields and tags of `keep` came from `drop`
+    Column("gave", SealedJson("merge.gave"), nullable=False),
     Column("marks", Json, nullable=False),  # the highest ids at that moment: what is above came later
     at("at", nullable=False),
     at("undone_at"),
@@ -42,7 +44,7 @@ suggestion = Table(  # two contacts who may be one person
     ref("low_id", "contact.id", nullable=False, ondelete="CASCADE"),  # the lower id of the two
     ref("high_id", "contact.id", nullable=False, ondelete="CASCADE"),
     Column("score", Integer, nullable=False),  # 0 to 100
-    Column("evidence", Json, nullable=False),  # [[kind, value], …]
+    Column("evidence", SealedJson("suggestion.evidence"), nullable=False),  # [[kind, value], …]
     Column("state", String, nullable=False, server_default="open"),  # open merged rejected
     at("created_at", nullable=False),
     at("decided_at"),

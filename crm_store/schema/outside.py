@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.sealed import FreshText, SealedJson
 
 api_token = Table(  # who may use the API, hashed
     "api_token",
@@ -34,8 +35,8 @@ api_request = Table(  # what was answered to a request with an Idempotency-Key
     Column("key", String, primary_key=True),
     Column("digest", String, nullable=False),
     Column("status", Integer, nullable=False),
-    Column("headers", Json, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("headers", SealedJson("api_request.headers"), nullable=False),
+    Column("body", FreshText("api_request.body"), nullable=False),
     at("created_at", nullable=False, index=True),
 )
 

@@ -8,25 +8,25 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.sealed import FreshText, Sealed, SealedJson
 
 contact = Table(
     "contact",
     metadata,
     id_(),
-    Column("name", String, nullable=False, server_default=""),
+    Column("name", Sealed("contact.name"), nullable=False, server_default=""),
     Column("language", String),
     Column("timezone", String),
-    Column("company", String, nullable=False, server_default=""),
+    Column("company", Sealed("contact.company"), nullable=False, server_default=""),
     Column("country", String, nullable=False, server_default=""),
-    Column("city", String, nullable=False, server_default=""),
+    Column("city", Sealed("contact.city"), nullable=False, server_default=""),
     Column("tags", Json, nullable=False),
-    Column("fields", Json, nullable=False),
+    Column("fields", SealedJson("contact.fields"), nullable=False),
     Column("source", String, nullable=False, server_default=""),
     Column("owner_id", Integer, index=True),  # of staff, whose customer they are
     Column("merged_into_id", Integer),  # nobody of their own any more: leave them out (contacts.LIVE)
@@ -46,9 +46,9 @@ identity = Table(  # a contact on a platform; `space` is the kind of channel, or
     id_(),
     ref("contact_id", "contact.id", nullable=False),
     Column("space", String, nullable=False),
-    Column("user_id", String, nullable=False),
-    Column("name", String, nullable=False, server_default=""),
-    Column("handle", String, nullable=False, server_default="", index=True),
+    Column("user_id", Sealed("identity.user_id"), nullable=False),
+    Column("name", Sealed("identity.name"), nullable=False, server_default=""),
+    Column("handle", Sealed("identity.handle"), nullable=False, server_default="", index=True),
     at("verified_at"),
     Column("verified_how", String, nullable=False, server_default=""),
     at("gone_at"),
@@ -96,8 +96,9 @@ confirmation = Table(  # what somebody was asked to confirm; the code hashed
     Column("digest", String, primary_key=True),
     ref("staff_id", "staff.id", nullable=False),
     Column("command", String, nullable=False),
-    Column("args", Text, nullable=False),
-    Column("seen", Text, nullable=False, server_default=""),  # what the preview said, to compare
+    Column("args", FreshText("confirmation.args"), nullable=False),
+    # what the preview said, to compare
+    Column("seen", FreshText("confirmation.seen"), nullable=False, server_default=""),
     at("created_at", nullable=False),
     at("expires_at", nullable=False),
     at("used_at"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, String, Table, Text
+from sqlalchemy import Column, String, Table
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.sealed import FreshText
 
 consent = Table(  # a ledger: rows are added, never changed; the newest of a purpose counts
     "consent",
@@ -13,7 +14,7 @@ consent = Table(  # a ledger: rows are added, never changed; the newest of a pur
     ref("contact_id", "contact.id", nullable=False),
     Column("purpose", String, nullable=False),  # marketing_email, …
     Column("state", String, nullable=False),  # granted withdrawn
-    Column("source", Text, nullable=False),  # in words: how we know
+    Column("source", FreshText("consent.source"), nullable=False),  # in words: how we know
     Column("actor", String, nullable=False),  # who noted it: "staff:3", "cli", "import", "customer"
     ref("message_id", "message.id"),  # the evidence, where it is a message
     at("at", nullable=False),  # when it was given or withdrawn

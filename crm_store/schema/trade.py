@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.sealed import Fresh, SealedJson
 
 order = Table(
     "customer_order",
@@ -73,10 +74,12 @@ customer_event = Table(  # what customers did elsewhere, as other systems tell i
     id_(),
     Column("contact_id", Integer, ForeignKey("contact.id"), nullable=False),
     Column("kind", String, nullable=False),
-    Column("subject", String, nullable=False, server_default=""),  # of what: a page, a product
+    Column(
+        "subject", Fresh("customer_event.subject"), nullable=False, server_default=""
+    ),  # of what: a page, a product
     at("at", nullable=False),
     Column("key", String, unique=True),  # the sender's own id: the same event twice is one
-    Column("fields", Json, nullable=False),
+    Column("fields", SealedJson("customer_event.fields"), nullable=False),
     Column("source", String, nullable=False, server_default=""),
     at("created_at", nullable=False),
     Index("ix_customer_event_contact_id_at", "contact_id", "at"),

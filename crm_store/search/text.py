@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, cast, column, exists, func, or_, select, table, text
 from sqlalchemy import Text as SqlText
 
-from crm_store import schema
+from crm_store import schema, sealed_scan
 from crm_store import scope as scopes
 from crm_store.rows import is_postgresql
 from crm_store.scope import Scope
@@ -225,11 +225,12 @@ def _messages(
     if asked.author or asked.tags:
         query = query.join(contact, contact.c.id == conversation.c.contact_id)
     for author in asked.author:
-        wrote = or_(
-            func.lower(message.c.author).contains(author, autoescape=True),
-            message.c.author_kind == author,
-            and_(message.c.kind == "in", func.lower(contact.c.name).contains(author, autoescape=True)),
-        )
+        if sealed_scan.is_sealed(tx):
+            called, known = sealed_scan.wrote(tx, author)
+        else:
+            called = func.lower(message.c.author).contains(author, autoescape=True)
+            known = func.lower(contact.c.name).contains(author, autoescape=True)
+        wrote = or_(called, message.c.author_kind == author, and_(message.c.kind == "in", known))
         query = query.where(wrote)
     for tag in asked.tags:
         query = query.where(has_tag(tx, tag))

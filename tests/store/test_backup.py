@@ -43,9 +43,9 @@ def value(table: Table, column: Any, n: int, dice: random.Random) -> Any:
             return n
         case Boolean():
             return n == 2
-        case LargeBinary():
+        case LargeBinary() | schema.SealedBytes():
             return dice.randbytes(50_000)
-        case JSON():
+        case JSON() | schema.SealedJson():
             return {"名": [n, "é", None, 1.5]} if n % 2 else []
         case Date():
             return NOW.date()

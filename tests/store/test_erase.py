@@ -122,9 +122,9 @@ def _value(person: int, table: str, column: Any) -> Any:
             return NOW
         case Date():
             return NOW.date()
-        case LargeBinary():
+        case LargeBinary() | schema.SealedBytes():
             return canary(person, table, column.name).encode()
-        case JSON():
+        case JSON() | schema.SealedJson():
             said = canary(person, table, column.name)
             return [said] if column.name in LISTS else {said: said}
         case _:
