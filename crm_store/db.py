@@ -28,6 +28,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from crm_store import sealing
 from crm_store.engines import BUSY_TIMEOUT_MS as BUSY_TIMEOUT_MS
 from crm_store.engines import aiosqlite_engine
 from crm_store.engines import sqlite_engine as sqlite_engine
@@ -57,12 +58,14 @@ class Conflict(Exception):
 
 
 class Store:
-    """A database, open. `await store.write(fn, …)` and `await store.read(fn, …)` run `fn(tx, …)`."""
+    """A database, open. `await store.write(fn, …)` and `await store.read(fn, …)` run `fn(tx, …)`. With a key
+    contact data is sealed (sealing.py)."""
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None, key: str = "") -> None:
         self.url = parse_url(url)
         self.dialect = self.url.get_backend_name()
         self._clock = clock
+        self._seal = seal_of(key)
         self._readers: Readers | None = None
         self._apart: AsyncEngine | None = None
         self._writer: _SqliteWriter | None = None
@@ -77,9 +80,9 @@ class Store:
         """Connect. The schema must be there: see crm_store.migrations.upgrade. Raise StoreError."""
         try:
             if self.dialect == "sqlite":
-                self._writer = _SqliteWriter(self.url)
+                self._writer = _SqliteWriter(self.url, self._seal)
                 self._writer.start()
-                self._readers = Readers(self.url)
+                self._readers = Readers(self.url, self._seal)
             else:
                 self._engine = create_async_engine(
                     self.url.set(drivername="postgresql+asyncpg"),
@@ -88,11 +91,22 @@ class Store:
                     hide_parameters=True,  # an error is logged, and what customers write is not
                     pool_pre_ping=True,  # a server that was restarted costs a moment, not a failed write
                 )
-                async with self._engine.connect() as connection:
-                    await connection.execute(text("SELECT 1"))
+                sealing.give(self._engine, self._seal)
+            if wrong := await self._key_problem():
+                await self.close()
+                raise StoreError(f"{describe(self.url)}: {wrong}")
         except (OSError, DBAPIError, sqlite3.Error) as error:
             await self.close()
             raise StoreError(f"the store {describe(self.url)} cannot be opened: {cause(error)}") from error
+
+    async def _key_problem(self) -> str:
+        """Whether the key is the store's; also whether it can be read at all."""
+        from crm_store import keyring  # it knows every table, and they know what a store is
+
+        told = await self.read(keyring.said)
+        if self._seal is not None and not told:
+            told = await self.write(keyring.adopt, self._seal)
+        return keyring.problem(told, self._seal)
 
     async def close(self) -> None:
         """Finish what waits to be written, then disconnect. Safe to call twice."""
@@ -157,6 +171,7 @@ class Store:
         aiosqlite, which holds none of the threads that read and may be cancelled between any two statements."""
         if self._readers is not None and self._apart is None:
             self._apart = aiosqlite_engine(self.url)
+            sealing.give(self._apart, self._seal)
         return await self._read_by(self._apart or self._engine, fn, *args, **kwargs)
 
     async def _read_by(
@@ -239,6 +254,18 @@ def parse_url(url: str) -> URL:
     raise StoreError(f"store.url: {parsed.get_backend_name()} is not supported, only sqlite and postgresql")
 
 
+def seal_of(key: str) -> sealing.Seal | None:
+    """The seal of a key, None without one. Raise StoreError."""
+    if not key:
+        return None
+    try:
+        return sealing.Seal(key)
+    except sealing.BadKey as error:
+        raise StoreError(f"privacy.key {error}") from error
+    except ImportError as error:
+        raise StoreError("privacy.key needs the extra `sealed`: pip install 'wellheard[sealed]'") from error
+
+
 def describe(url: URL) -> str:
     """The URL without its password."""
     return url.render_as_string(hide_password=True)
@@ -261,11 +288,12 @@ class _Job:
 class _SqliteWriter(threading.Thread):
     """The one thread that writes."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, seal: sealing.Seal | None = None) -> None:
         super().__init__(name="store-writer", daemon=True)
         self._first: deque[_Job] = deque()
         self._others: deque[_Job] = deque()
         self._engine = sqlite_engine(url)
+        sealing.give(self._engine, seal)
         self._connection = self._engine.connect()
         self._closing = False
         self._news = threading.Condition()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
+from crm_store import sealing
 from crm_store.engines import sqlite_engine
 
 T = TypeVar("T")
@@ -25,8 +26,9 @@ ASKED_EVERY = 200_000  # of SQLite's steps, about 2 ms: whether anybody still wa
 class Readers:
     """The threads that read, and their connections; both are made when they are first needed."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, seal: sealing.Seal | None = None) -> None:
         self._engine = sqlite_engine(url, read_only=True)
+        sealing.give(self._engine, seal)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._idle: list[Connection] = []  # the last one used is the next: its pages are warm
 

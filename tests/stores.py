@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,22 +17,24 @@ from crm_store.db import Store
 from tests import postgres
 
 Clock = Callable[[], datetime]
+# Any test of the store may be run on sealed ones: WELLHEARD_TEST_KEY=$(wellheard key) ./run test tests/store
+KEY = os.environ.get("WELLHEARD_TEST_KEY", "")
 
 
 @asynccontextmanager
-async def open_sqlite(directory: Path, *, clock: Clock | None = None) -> AsyncIterator[Store]:
+async def open_sqlite(directory: Path, *, clock: Clock | None = None, key: str = KEY) -> AsyncIterator[Store]:
     """A store in a new file in `directory`."""
-    async with Store(sqlite_url(directory), clock=clock) as store:
+    async with Store(sqlite_url(directory), clock=clock, key=key) as store:
         yield store
 
 
 @asynccontextmanager
-async def open_postgres(*, clock: Clock | None = None) -> AsyncIterator[Store]:
+async def open_postgres(*, clock: Clock | None = None, key: str = KEY) -> AsyncIterator[Store]:
     """A store in a new PostgreSQL database; the test is skipped where there is no server."""
     database = postgres.database()
     url = await asyncio.to_thread(database.__enter__)
     try:
-        async with Store(url, clock=clock) as store:
+        async with Store(url, clock=clock, key=key) as store:
             yield store
     finally:
         await asyncio.to_thread(database.__exit__, None, None, None)

@@ -2,7 +2,7 @@
 
 Each names itself as its label: what is sealed for one column does not open in another. `fresh` columns are
 only read, the others are looked up as well. `clear` says which values tell nothing and stay as they are,
-so that SQL can look at them.
+`lead` which beginnings do, so that SQL can look at them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Sealed(TypeDecorator[str]):
     cache_ok = True
     fresh = False
 
-    def __init__(self, label: str, clear: str = "") -> None:
+    def __init__(self, label: str, clear: str = "", lead: str = "") -> None:
         super().__init__()
         self.label = label
         self.clear = clear
+        self.lead = lead
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """What is compared for being equal is sealed as the column is; a pattern cannot be."""
@@ -46,11 +47,14 @@ class Sealed(TypeDecorator[str]):
         seal = sealing.of(dialect)
         if seal is None:
             return self.impl_instance.bind_processor(dialect)
-        label, fresh, clear = self.label, self.fresh, re.compile(self.clear) if self.clear else None
+        label, fresh = self.label, self.fresh
+        clear, lead = (re.compile(one) if one else None for one in (self.clear, self.lead))
 
         def process(value: str | None) -> str | None:
             if not value or (clear is not None and clear.fullmatch(value)):
                 return value
+            if lead is not None and (begins := lead.match(value)):
+                return begins[0] + seal.shut(label, value[begins.end() :], fresh=fresh)
             return seal.shut(label, value, fresh=fresh)
 
         return process
@@ -59,8 +63,16 @@ class Sealed(TypeDecorator[str]):
         seal = sealing.of(dialect)
         if seal is None:
             return self.impl_instance.result_processor(dialect, coltype)
-        label, fresh = self.label, self.fresh
-        return lambda value: value if value is None else seal.open(label, value, fresh=fresh)
+        label, fresh, lead = self.label, self.fresh, re.compile(self.lead) if self.lead else None
+
+        def process(value: str | None) -> str | None:
+            if not value:
+                return value
+            if lead is not None and (begins := lead.match(value)):
+                return begins[0] + seal.open(label, value[begins.end() :], fresh=fresh)
+            return seal.open(label, value, fresh=fresh)
+
+        return process
 
 
 class SealedText(Sealed):
