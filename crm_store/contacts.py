@@ -160,8 +160,9 @@ def verify(tx: Connection, now: datetime, identity_id: int, how: str) -> None:
 def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id: str, how: str) -> int:
     """A contact proved to hold another identity (own phone, code by mail). Return the contact it is now.
 
-    When nobody holds it, it is added. When it is of a contact we only know from a file, and the writer is
-    nobody yet beyond the account they write from, the two are one: the writer is merged into the imported one.
+    When nobody holds it, it is added. When it is of a contact we only know from a file, or who proved the very
+    address for which a code was typed now, and the writer is nobody yet beyond the account they write from, the
+    two are one: the writer is merged into the other.
     Anything else (a shared browser, a family phone) is left apart, suggested for a person to decide, and audited;
     an address of a role (info@) proves nothing about who somebody is.
     """
@@ -177,7 +178,9 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     if space == "email" and is_shared(user_id):  # several people can prove to read info@
         return contact_id
     parted = merges.were_parted(tx, contact_id, known.contact_id)  # staff know better than a platform
-    if parted or not (_only_from_a_file(tx, known.contact_id) and _is_nobody_yet(tx, contact_id)):
+    theirs = how == "code" and known.verified_at is not None
+    same = theirs or _only_from_a_file(tx, known.contact_id)
+    if parted or not (same and _is_nobody_yet(tx, contact_id)):
         if suggestions.proved(tx, now, contact_id, known.contact_id, f"{space} {user_id}"):
             audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
         return contact_id

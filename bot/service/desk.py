@@ -15,7 +15,7 @@ from bot import posting
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import belonging, card, orders, rating, snooze, waiting
+from bot.service import belonging, card, orders, proving, rating, snooze, waiting, wishes
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, conversations, files, tickets
@@ -62,15 +62,17 @@ def message(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
     if _joins_album(case):
         return
     expected = conversations.expected(turn.tx, case.conversation.id, turn.now)
-    if rating.by_text(case, expected) or orders.by_code(case, expected):
+    if wishes.by_text(case) or rating.by_text(case, expected):
+        return
+    if orders.by_code(case, expected) or proving.by_code(case, expected):
         return
     ticket = tickets.unclosed(turn.tx, case.conversation.id)
     if ticket is not None:
         follow_up(case, ticket)
         return
-    if _small_talk(case):
-        return
     by_bot = not case.conversation.bot_muted and may_speak(case)
+    if (by_bot and proving.by_address(case, expected)) or _small_talk(case):
+        return
     if by_bot and (_said_if_helped(case, expected) or orders.answer(case, expected) or _answer(case)):
         return
     to_person(case, asked=case.intent == "wants_person")

@@ -42,7 +42,7 @@ def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     by_mail = turn.office.can(case.inbound.address.channel).subject_threads
     if order is not None and order.contact_id == case.contact_id and alone and _is_proved(case):
         desk.say_to(case, status(turn, order, case.lang))
-    elif by_mail or not case.inbound.private or _mail_channel(turn) is None:  # others read along, or no way
+    elif by_mail or not case.inbound.private or mail_channel(turn) is None:  # others read along, or no way
         desk.say_to(case, Reply.of(say("customer.order_private", case.lang, number=number)))
         desk.to_person(case)
     else:
@@ -117,7 +117,8 @@ def _is_proved(case: Case) -> bool:
     return True
 
 
-def _mail_channel(turn: Turn) -> str | None:
+def mail_channel(turn: Turn) -> str | None:
+    """By which codes are mailed; None without a channel of mail."""
     channels = turn.office.config.channels
     return next((n for n, s in channels.items() if turn.office.can(n).subject_threads), None)
 
@@ -129,7 +130,7 @@ def _who(case: Case) -> str:
 def _send_code(case: Case, order: Any, number: str) -> None:
     """Mail a code to the address of the order, if there is such an order, it has one, and nobody was sent too
     many: neither its owner nor by this writer. The writer sees no difference."""
-    turn, channel = case.turn, _mail_channel(case.turn)
+    turn, channel = case.turn, mail_channel(case.turn)
     email = (_email_of(turn, order) if order is not None else None) or ""
     today = turn.now.date().isoformat()
     counters = [f"{today}:code:from:{_who(case)}", f"{today}:code:to:{email}"]
@@ -143,6 +144,7 @@ def _send_code(case: Case, order: Any, number: str) -> None:
         "tries": 0,
         "until": (turn.now + CODE_FOR).isoformat(),
     }
+    conversations.answered(turn.tx, case.conversation.id, "email_code")
     conversations.expect(turn.tx, case.conversation.id, "order_code", payload, turn.now + CODE_FOR)
     if not send or channel is None:
         return
