@@ -7,6 +7,7 @@ STOP: people type it to wake a bot.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,11 @@ from crm_store import consent, conversations, tickets
 if TYPE_CHECKING:
     from bot.service.desk import Case
 
-STOP = frozenset(
-    {"stop", "/stop", "stopall", "stop all", "unsubscribe", "/unsubscribe", "opt out", "optout", "opt-out"}
-    | {"td", "退订", "退訂", "取消订阅", "取消訂閱", "不再订阅", "回复td"}
+_STOP = re.compile(
+    r"/?stop|stop ?all|/?unsubscribe|opt[ -]?out|(回复)?td|退订|退訂|取消订阅|取消訂閱|不再订阅|停止订阅"
 )
-AGAIN = frozenset({"start", "unstop", "恢复", "恢复订阅"})
-SUBSCRIBE = frozenset({"subscribe", "/subscribe", "opt in", "optin", "opt-in", "订阅", "訂閱"})
+_AGAIN = re.compile(r"start|unstop|恢复|恢复订阅")
+_SUBSCRIBE = re.compile(r"/?subscribe|opt[ -]?in|订阅|訂閱")
 ALWAYS = "marketing_email"
 MARKETING = "marketing_"
 
@@ -31,12 +31,12 @@ MARKETING = "marketing_"
 def by_text(case: Case) -> bool:
     """Take a message that is one of the words and nothing else; False when it is none of them."""
     word = _word(case)
-    if word in STOP:
+    if _STOP.fullmatch(word):
         state = consent.WITHDRAWN
         purposes = {ALWAYS, _here(case), *_standing(case, consent.GRANTED)}
-    elif word in SUBSCRIBE or word in AGAIN:
+    elif (anew := _SUBSCRIBE.fullmatch(word)) or _AGAIN.fullmatch(word):
         state, purposes = consent.GRANTED, _standing(case, consent.WITHDRAWN, by="customer")
-        if word in SUBSCRIBE:
+        if anew:
             purposes |= {_here(case)}
         if not purposes or not _is_vouched_for(case):
             return False
