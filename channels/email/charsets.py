@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
+from collections.abc import Callable
 
 # A label names the family; real mail is written in the family's largest member.
 _WIDER = {
@@ -42,6 +44,7 @@ _UNKNOWN = {
 }  # fmt: skip
 _BOMS = ((codecs.BOM_UTF8, "utf_8_sig"), (codecs.BOM_UTF16_LE, "utf_16"), (codecs.BOM_UTF16_BE, "utf_16"))
 _TEXT_CODECS = re.compile(r"[a-z0-9_.]{1,40}\Z")
+_ASCII = re.compile("[\x00-\x7f]+")
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s{0,8}=\s{0,8}[\"']?\s{0,8}([\w.:+-]{2,40})", re.I)
 _JIS = re.compile(rb"\x1b(?:\$[@B]|\(J|\$\(D)")
 _HZ = re.compile(rb"~\{[!-~]{2,}~\}")
@@ -163,9 +166,9 @@ def guess(data: bytes) -> str:
     if best_score >= 0.55:
         return best
     for name in ("cp1251", "koi8_r"):
-        text = sample.decode(name, "replace")
-        lower = sum(1 for c in text if "а" <= c <= "я")
-        upper = sum(1 for c in text if "А" <= c <= "Я")
+        found = _beyond_ascii(sample.decode(name, "replace"))
+        lower = sum(times for c, times in found.items() if "а" <= c <= "я")
+        upper = sum(times for c, times in found.items() if "А" <= c <= "Я")
         if lower + upper >= 0.9 * highs and lower > upper and highs > 0.25 * len(sample.strip()):
             return name
     return "cp1252"
@@ -207,28 +210,37 @@ _COMMON["euc_jp"] = _COMMON["cp932"]
 
 def _east_asian_score(sample: bytes, name: str, highs: int) -> float:
     """Share of the decoded wide characters that are frequent ones, 0 where decoding breaks often."""
-    text = sample.decode(name, "replace")
-    wide = [c for c in text if ord(c) > 0x7F]
+    found = _beyond_ascii(sample.decode(name, "replace"))
+    wide = found.total()
     if not wide:
         return 0.0
-    broken = sum(1 for c in wide if c == "\ufffd" or "\uff61" <= c <= "\uff9f" or "\ue000" <= c <= "\uf8ff")
-    if broken > 0.03 * len(wide) + 1 or len(wide) * 3 < highs:
+
+    def count(is_one: Callable[[str], bool]) -> int:
+        return sum(times for c, times in found.items() if is_one(c))
+
+    broken = count(lambda c: c == "\ufffd" or "\uff61" <= c <= "\uff9f" or "\ue000" <= c <= "\uf8ff")
+    if broken > 0.03 * wide + 1 or wide * 3 < highs:
         return 0.0
     common = _COMMON[name]
-    hits = sum(1 for c in wide if c in common)
-    if name == "gb18030" and hits < 0.2 * len(wide):
+    hits = count(lambda c: c in common)
+    if name == "gb18030" and hits < 0.2 * wide:
         return 0.0
-    cjk = sum(1 for c in wide if "\u3040" <= c <= "\u9fff" or "\uac00" <= c <= "\ud7a3" or c >= "\uff00")
+    cjk = count(lambda c: "\u3040" <= c <= "\u9fff" or "\uac00" <= c <= "\ud7a3" or c >= "\uff00")
     if name == "cp949":
-        hits = max(hits, int(0.8 * sum(1 for c in wide if "\uac00" <= c <= "\ud7a3")))
-    return (0.45 * cjk + 0.75 * hits) / len(wide) - broken / len(wide)
+        hits = max(hits, int(0.8 * count(lambda c: "\uac00" <= c <= "\ud7a3")))
+    return (0.45 * cjk + 0.75 * hits) / wide - broken / wide
+
+
+def _beyond_ascii(text: str) -> Counter[str]:
+    """How often each character stands there: a long text has few different ones, and the rest runs in C."""
+    return Counter(_ASCII.sub("", text))
 
 
 def _mostly_utf8(data: bytes, error: UnicodeDecodeError) -> bool:
     """Tell UTF-8 with a scar (cut in a character, one bad byte) from text in another encoding."""
     text = data.decode("utf-8", "replace")
-    good = sum(1 for c in text if ord(c) > 0x7F and c != "\ufffd")
     bad = text.count("\ufffd")
+    good = len(_ASCII.sub("", text)) - bad
     return good >= 3 * bad or error.start >= len(data) - 4
 
 
