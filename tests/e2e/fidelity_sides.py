@@ -92,21 +92,29 @@ class WebFar(Far):
 
 
 class MailFar(Far):
+    """A mailbox. Each mail is read once: some are large, and the box is looked into again and again."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.read: list[tuple[EmailMessage, Post]] = []
+
     def mails(self) -> list[EmailMessage]:
-        assert self.world.smarthost
-        parsed = [message_from_bytes(m.content, policy=policy.default) for m in self.world.smarthost.mails]
-        return [m for m in parsed if CUSTOMER["email"] in str(m["To"])]  # type: ignore[misc]
+        return [mail for mail, _ in self._read()]
 
     async def posts(self) -> list[Post]:
-        found = []
-        for mail in self.mails():
+        return [post for _, post in self._read()]
+
+    def _read(self) -> list[tuple[EmailMessage, Post]]:
+        assert self.world.smarthost
+        for sent in self.world.smarthost.mails[len(self.read) :]:
+            mail: EmailMessage = message_from_bytes(sent.content, policy=policy.default)
             body = mail.get_body(("plain",))
             files = [
                 p.get_payload(decode=True) for p in mail.walk() if p.get_filename() or p.get("Content-ID")
             ]
             text = body.get_content() if body is not None else ""
-            found.append(Post(text, [f for f in files if isinstance(f, bytes)], mail))
-        return found
+            self.read.append((mail, Post(text, [f for f in files if isinstance(f, bytes)], mail)))
+        return [one for one in self.read if CUSTOMER["email"] in str(one[0]["To"])]
 
 
 @dataclass
