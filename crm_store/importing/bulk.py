@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crm_store import sealing
 from crm_store.rows import is_postgresql
-from crm_store.search.tables import sql
+from crm_store.search.query import sql
 from crm_store.statement import driver_of
 
 Key = tuple[str, str]  # (space, user_id)

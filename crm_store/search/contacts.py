@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from crm_store.search import indexing, names
 from crm_store.search.fold import name_key
+from crm_store.search.query import sql
 from crm_store.search.rank import LEAST, Asked
-from crm_store.search.tables import sql
 
 AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before a second bearer of it
 FAR = 15.0  # what fits so much less than the best is not shown beside it

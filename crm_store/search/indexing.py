@@ -19,8 +19,9 @@ from crm_store import schema
 from crm_store.db import Store
 from crm_store.rows import is_postgresql
 from crm_store.search import tables, tokens
+from crm_store.search.asking import asking
 from crm_store.search.fold import name_key
-from crm_store.search.tables import sql
+from crm_store.search.query import any_of, listing, sql, token
 
 Kind = Literal["contact", "order", "article", "message"]
 KINDS: tuple[Kind, ...] = ("contact", "order", "article", "message")
@@ -56,6 +57,8 @@ def step(tx: Connection, *, limit: int = BATCH) -> int:
             _INDEXERS[kind](tx, ids)
             _set(tx, kind, ids[-1])
             done += len(ids)
+    if done:
+        tables.tidy(tx, done)
     return done
 
 
@@ -70,7 +73,7 @@ async def catch_up(store: Store, *, progress: Callable[[int], None] | None = Non
         if not found:
             if not await store.read(waiting):
                 if done >= MANY:
-                    while not await store.write(tables.scrub):
+                    while not await store.write(tables.scrub, whole=True):
                         pass  # one segment takes a sixth less than the many it was built from
                     await store.write(tables.settle)
                 return done
@@ -371,7 +374,7 @@ def _write_names(
         orphans = tx.execute(
             sql_once(f"SELECT id, key FROM search_name WHERE n <= 0 AND id IN ({_listed(some)})")
         ).all()
-        tables.remove(tx, "search_name", [(number, _name_tokens(tx, key)) for number, key in orphans])
+        tables.remove(tx, "search_name", [(number, _name_tokens(key)) for number, key in orphans])
         _delete(tx, "search_name", [number for number, _ in orphans])
         _count_words(tx, [key for _, key in orphans], -1)
 
@@ -432,9 +435,7 @@ def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) ->
         sql(f"INSERT INTO {table} (id, {column}, n) VALUES (:id, :key, 0)"),
         [{"id": number, "key": key} for key, number in added.items()],
     )
-    rows = [
-        (number, _name_tokens(tx, key) if is_name else tokens.of_word(key)) for key, number in added.items()
-    ]
+    rows = [(number, _name_tokens(key) if is_name else tokens.of_word(key)) for key, number in added.items()]
     tables.add(tx, table, rows)
     if is_name:
         _count_words(tx, fresh, 1)
@@ -443,32 +444,25 @@ def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) ->
 
 def named(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
     """The ids of names by their keys."""
-    if is_postgresql(tx):
-        return _ids(tx, "search_name", "key", set(keys))
-    wanted: set[str] = set(keys)
+    wanted = set(keys)
     known: dict[str, int] = {}
     for some in _slices(sorted(wanted)):
-        query = tables.any_of(tables.token(tokens.of_key(key)) for key in some)
-        statement = (
-            f"SELECT s.key, s.id FROM ({tables.matching(tx, 'search_name')}) f"
-            " CROSS JOIN search_name s ON s.id = f.id"
-        )
-        rows = tx.execute(sql(statement), {"query": tables.rendered(tx, query)}).all()
-        known |= {key: number for key, number in rows if key in wanted}
+        query = any_of(token(tokens.of_key(key)) for key in some)
+        found = asking(tx).names(query, 4 * len(some) + 100)
+        known |= {key: number for number, key, _ in found if key in wanted}
     return known
 
 
 def _ids(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
     known: dict[str, int] = {}
     for some in _slices(sorted(keys)):
-        statement = tables.listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
+        statement = listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
         known |= dict(tx.execute(statement, {"keys": some}).all())
     return known
 
 
-def _name_tokens(tx: Connection, key: str) -> set[str]:
-    found = tokens.of_name(key)
-    return found if is_postgresql(tx) else found | {tokens.of_key(key)}
+def _name_tokens(key: str) -> set[str]:
+    return tokens.of_name(key) | {tokens.of_key(key)}
 
 
 def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from crm_store.rows import is_postgresql
-from crm_store.search import indexing, pinyin, tables, tokens
+from crm_store.search import indexing, pinyin, tokens
+from crm_store.search.asking import asking
+from crm_store.search.query import Query, all_of, any_of, listing, prefix, sql, token
 from crm_store.search.rank import Asked, likeness
-from crm_store.search.tables import Query, all_of, any_of, prefix, sql, token
 
 CANDIDATES = 300  # names that one question brings
 WORD_CANDIDATES = 1500  # words that share three letters with a misspelt one
@@ -28,6 +28,7 @@ class Found:
 
     def __init__(self, tx: Connection, asked: Asked, wanted: int) -> None:
         self.tx = tx
+        self.index = asking(tx)
         self.asked = asked
         self.wanted = wanted
         self.names: dict[int, tuple[str, int, float, str]] = {}
@@ -39,15 +40,13 @@ class Found:
 
     def ask(self, query: Query, limit: int = CANDIDATES) -> int:
         """Take the names that fit a question and return how many those were."""
-        statement = (
-            f"SELECT s.id, s.key, s.n FROM ({tables.matching(self.tx, 'search_name')} LIMIT :limit) f"
-            " JOIN search_name s ON s.id = f.id"
-        )
-        rows = self.tx.execute(
-            sql(statement), {"query": tables.rendered(self.tx, query), "limit": limit}
-        ).all()
+        rows = self.index.names(query, limit)
         self.take(rows)
         return len(rows)
+
+    def most_borne(self, query: Query) -> None:
+        """Take, of thousands that fit equally well, those that most people bear."""
+        self.take(self.index.most_borne(query, 60))
 
     def enough(self, good: float = GOOD) -> bool:
         return sum(score >= good for _, _, score, _ in self.names.values()) >= self.wanted
@@ -69,14 +68,7 @@ def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
 
 def _whole(found: Found) -> None:
     """The name as it was typed, and those that begin with it."""
-    tx, asked = found.tx, found.asked
-    if is_postgresql(tx):
-        statement = (
-            "SELECT id, key, n FROM search_name WHERE key = :key UNION ALL SELECT id, key, n FROM"
-            " (SELECT id, key, n FROM search_name WHERE key > :key AND key < :after ORDER BY key LIMIT 50) p"
-        )
-        found.take(tx.execute(sql(statement), {"key": asked.key, "after": asked.key + "\U0010fffd"}))
-        return
+    asked = found.asked
     found.ask(token(tokens.of_key(asked.key)))
     if asked.words and not asked.run and not all(word.isalpha() for word in asked.words):
         *first, last = asked.words  # words of letters are in the index of words, with their beginnings
@@ -102,25 +94,12 @@ def _by_characters(found: Found) -> None:
         found.ask(all_of(map(token, run)))
         if len(run) in (2, 3):
             for pattern in (*tokens.gapped(run), *(tokens.pairs(run) if len(run) == 3 else ())):
-                _most_borne(found, token(pattern))
+                found.most_borne(token(pattern))
         elif found.best() < GOOD:
             found.ask(any_of(all_of(map(token, some)) for some in _all_but_one(run[:8])))
     if found.best() < GOOD and len(run) > 2:  # "张三先生", "王伟经理"
         shorter = [run[:length] for length in (3, 2)]
-        if is_postgresql(found.tx):
-            named = tables.listing("SELECT id, key, n FROM search_name WHERE key IN :keys")
-            found.take(found.tx.execute(named, {"keys": shorter}))
-        else:
-            found.ask(any_of(token(tokens.of_key(key)) for key in shorter))
-
-
-def _most_borne(found: Found, query: Query) -> None:
-    """Of thousands that fit equally well those that most people bear."""
-    statement = (
-        f"SELECT s.id, s.key, s.n FROM ({tables.matching(found.tx, 'search_name')} LIMIT 5000) f"
-        " JOIN search_name s ON s.id = f.id ORDER BY s.n DESC LIMIT 60"
-    )
-    found.take(found.tx.execute(sql(statement), {"query": tables.rendered(found.tx, query)}))
+        found.ask(any_of(token(tokens.of_key(key)) for key in shorter))
 
 
 def _all_but_one(run: str) -> list[str]:
@@ -151,7 +130,7 @@ def _as_pinyin(found: Found) -> None:
         return
     longest = max(map(len, asked.letters))
     if longest <= tokens.INITIALS_LIMIT:
-        _most_borne(found, any_of(token("i" + letters) for letters in asked.letters))
+        found.most_borne(any_of(token("i" + letters) for letters in asked.letters))
     if longest > 3:
         found.ask(any_of(token(kind + letters) for letters in asked.slurred for kind in "qp"))
         found.ask(any_of(prefix("p" + letters) for letters in asked.letters[:2]), 100)
@@ -164,7 +143,7 @@ def _known(tx: Connection, words: Sequence[str]) -> dict[str, int]:
     if not words:
         return {}
     rows = tx.execute(
-        tables.listing("SELECT word, n FROM search_word WHERE word IN :keys"), {"keys": list(set(words))}
+        listing("SELECT word, n FROM search_word WHERE word IN :keys"), {"keys": list(set(words))}
     )
     return dict(rows.all())
 
@@ -199,13 +178,13 @@ def _beginnings(found: Found, known: dict[str, int]) -> None:
 
 def _misspelt(found: Found, known: dict[str, int]) -> None:
     asked = found.asked
-    spellings = {word: _spellings(found.tx, word) for word in asked.words}
+    spellings = {word: _spellings(found, word) for word in asked.words}
     _combined(found, [spellings[word] for word in asked.words])
     words = asked.words
     if found.best() < GOOD:
         for i in range(len(words) - 1):  # a space too many
             joined = [*words[:i], words[i] + words[i + 1], *words[i + 2 :]]
-            _combined(found, [spellings.get(word) or _spellings(found.tx, word) for word in joined])
+            _combined(found, [spellings.get(word) or _spellings(found, word) for word in joined])
     if len(words) == 1:  # a space too few
         word = words[0]
         parts = [(word[:i], word[i:]) for i in range(2, len(word) - 1)]
@@ -216,7 +195,7 @@ def _misspelt(found: Found, known: dict[str, int]) -> None:
         if found.best() < GOOD:
             half.sort(key=lambda pair: -max(len(part) for part in pair if part in known))
             for pair in half[:4]:
-                _combined(found, [[part] if part in known else _spellings(found.tx, part) for part in pair])
+                _combined(found, [[part] if part in known else _spellings(found, part) for part in pair])
     elif found.best() < 75:  # a word that is not in the name
         for word in words:
             if len(word) > 2:
@@ -235,25 +214,16 @@ def _combined(found: Found, choices: Sequence[Sequence[str]]) -> None:
             return
 
 
-def _spellings(tx: Connection, word: str) -> list[str]:
+def _spellings(found: Found, word: str) -> list[str]:
     """The words there are that this one may be meant for, the likeliest first."""
-    rows = _like(tx, any_of(token("d" + shorter) for shorter in tokens.shortened(word)), 200)
+    rows = found.index.words(any_of(token("d" + shorter) for shorter in tokens.shortened(word)), 200)
     close = {other: n for other, n in rows if likeness(word, other) > 0.6}
     threes = sorted(tokens.threes(word))
     if threes and len(word) > 4 and (len(close) < 4 or len(word) > 6):
-        rows = _like(tx, any_of(token("t" + three) for three in threes), WORD_CANDIDATES)
+        rows = found.index.words(any_of(token("t" + three) for three in threes), WORD_CANDIDATES)
         close |= {other: n for other, n in rows if likeness(word, other) > 0.6}
     ordered = sorted(close, key=lambda other: (-round(likeness(word, other), 2), -close[other]))
     return ordered[:SPELLINGS]
-
-
-def _like(tx: Connection, query: Query, limit: int) -> list[tuple[str, int]]:
-    statement = (
-        f"SELECT s.word, s.n FROM ({tables.matching(tx, 'search_word')} LIMIT :limit) f"
-        " JOIN search_word s ON s.id = f.id"
-    )
-    rows = tx.execute(sql(statement), {"query": tables.rendered(tx, query), "limit": limit})
-    return [(word, n) for word, n in rows]
 
 
 def behind(tx: Connection, asked: Asked) -> list[tuple[int, float, str]]:

@@ -5,55 +5,25 @@ search_name     each distinct name once, with how many contacts bear it
 search_contact  which contacts bear it                      search_phone    numbers from their end
 search_word     each distinct word of names                 search_text     orders and articles as indexed
 NAME_tokens     the tokens of names, words, messages and texts: FTS5 without content on SQLite (no
-                positions, 1 to 2 bytes a token), a tsvector with GIN on PostgreSQL
+                positions, 1 to 2 bytes a token); on PostgreSQL a tsvector with GIN for messages and texts
+search_block, search_fresh      … and for names and words postings of our own, see postings.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, TextClause, bindparam, text
+from sqlalchemy import Connection
 
 from crm_store.rows import is_postgresql
+from crm_store.search import postings
+from crm_store.search.query import Query, Token, sql
 
 Index = Literal["search_name", "search_word", "search_message", "search_text"]
 INDEXES: tuple[Index, ...] = ("search_name", "search_word", "search_message", "search_text")
+BLOCKS: tuple[Index, ...] = ("search_name", "search_word")  # … of which these are in blocks on PostgreSQL
 TABLES = ("search_state", "search_due", "search_name", "search_contact", "search_phone", "search_word")
-
-Token = str
-Query = tuple[Any, ...]  # ("token", t) ("prefix", t) ("all", (q, …)) ("any", (q, …))
-
-
-@lru_cache(maxsize=512)
-def sql(statement: str) -> TextClause:
-    """A statement in words, compiled once."""
-    return text(statement)
-
-
-@lru_cache(maxsize=64)
-def listing(statement: str) -> TextClause:
-    """A statement with `IN :keys`, a list of any length."""
-    return text(statement).bindparams(bindparam("keys", expanding=True))
-
-
-def token(word: Token) -> Query:
-    return ("token", word)
-
-
-def prefix(word: Token) -> Query:
-    return ("prefix", word)
-
-
-def all_of(queries: Iterable[Query]) -> Query:
-    found = tuple(dict.fromkeys(queries))
-    return found[0] if len(found) == 1 else ("all", found)
-
-
-def any_of(queries: Iterable[Query]) -> Query:
-    found = tuple(dict.fromkeys(queries))
-    return found[0] if len(found) == 1 else ("any", found)
 
 
 def rendered(tx: Connection, query: Query) -> str:
@@ -102,6 +72,9 @@ def add(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Token]]
     """Index rows that are not in the index."""
     if not rows:
         return
+    if is_postgresql(tx) and index in BLOCKS:
+        postings.write(tx, rows)
+        return
     if is_postgresql(tx):
         statement = (
             f"INSERT INTO {index}_tokens (id, tokens) VALUES (:id, array_to_tsvector(CAST(:tokens AS text[])))"
@@ -119,6 +92,9 @@ def remove(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Toke
     """Take rows out of the index. The tokens must be those they were added with."""
     if not rows:
         return
+    if is_postgresql(tx) and index in BLOCKS:
+        postings.write(tx, rows, gone=True)
+        return
     if is_postgresql(tx):
         tx.execute(sql(f"DELETE FROM {index}_tokens WHERE id = :id"), [{"id": number} for number, _ in rows])
         return
@@ -130,35 +106,54 @@ def remove(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Toke
 
 def clear(tx: Connection) -> None:
     """Empty everything that is derived."""
-    for table in (*TABLES, "search_text"):
+    for table in (*TABLES, "search_text", *(("search_block", "search_fresh") if is_postgresql(tx) else ())):
         tx.execute(sql(f"DELETE FROM {table}"))
     for index in INDEXES:
-        if is_postgresql(tx):
-            tx.execute(sql(f"DELETE FROM {index}_tokens"))
-        else:
+        if not is_postgresql(tx):
             tx.execute(sql(f"INSERT INTO {index}_tokens ({index}_tokens) VALUES ('delete-all')"))
+        elif index not in BLOCKS:
+            tx.execute(sql(f"DELETE FROM {index}_tokens"))
+
+
+def tidy(tx: Connection, rows: int) -> None:
+    """After so many rows were indexed. FTS5 looks after its segments by itself."""
+    if is_postgresql(tx):
+        postings.tidy(tx, rows)
 
 
 def settle(tx: Connection) -> None:
-    """After much was indexed, on PostgreSQL: what waits beside the index goes into it, and the planner learns
-    how many there are. Autovacuum does both, some minutes later, where it is on."""
+    """After much was indexed, on PostgreSQL: what waits beside the indexes goes into them, dead rows leave the
+    tables, and the planner learns how many there are. Autovacuum does nearly that, some minutes later, where it
+    is on."""
     if not is_postgresql(tx):
         return
     for index in INDEXES:
-        tx.execute(sql(f"SELECT gin_clean_pending_list('ix_{index}_tokens')"))
-        tx.execute(sql(f"ANALYZE {index}_tokens"))
-    for table in ("search_name", "search_word", "search_contact", "search_phone", "search_text"):
+        if index not in BLOCKS:
+            tx.execute(sql(f"SELECT gin_clean_pending_list('ix_{index}_tokens')"))
+            tx.execute(sql(f"ANALYZE {index}_tokens"))
+    for table in ("search_block", "search_fresh", "search_name", "search_word", "search_contact"):
+        tx.execute(sql(f"CLUSTER {table} USING {table}_pkey"))
+    for table in (
+        "search_block",
+        "search_name",
+        "search_word",
+        "search_contact",
+        "search_phone",
+        "search_text",
+    ):
         tx.execute(sql(f"ANALYZE {table}"))
 
 
-def scrub(tx: Connection, *, pages: int = 2000) -> bool:
+def scrub(tx: Connection, *, pages: int = 2000, whole: bool = False) -> bool:
     """Rewrite some of the index, so that nothing of what was taken out stays in the file; True when all is.
 
     Debian 12's SQLite (3.40) has no secure-delete for FTS5 (3.42): a removed token stays in its segment until
-    segments are merged. Repeat until True, each time in a transaction of its own: no write waits long.
+    segments are merged. On PostgreSQL the blocks are rewritten that hold a token which was taken out; with
+    `whole`, those too that others wait for. Repeat until True, each time in a transaction of its own: no write
+    waits long.
     """
     if is_postgresql(tx):
-        return True
+        return not postings.merge(tx, 4 * pages, gone=not whole)
     done = True
     for index in INDEXES:
         before = tx.execute(sql("SELECT total_changes()")).scalar_one()

@@ -22,8 +22,8 @@ from crm_store.rows import is_postgresql
 from crm_store.scope import Scope
 from crm_store.search import indexing, tables, tokens
 from crm_store.search.fold import fold, is_cjk, parts
+from crm_store.search.query import Query, all_of, prefix, token
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
-from crm_store.search.tables import Query, all_of, prefix, token
 
 LIMIT = 500  # characters of a query
 TERMS = 16

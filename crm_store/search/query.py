@@ -1,0 +1,42 @@
+"""Questions to the index, and statements that are compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import TextClause, bindparam, text
+
+Token = str
+Query = tuple[Any, ...]  # ("token", t) ("prefix", t) ("all", (q, …)) ("any", (q, …))
+
+
+@lru_cache(maxsize=512)
+def sql(statement: str) -> TextClause:
+    """A statement in words, compiled once."""
+    return text(statement)
+
+
+@lru_cache(maxsize=64)
+def listing(statement: str) -> TextClause:
+    """A statement with `IN :keys`, a list of any length."""
+    return text(statement).bindparams(bindparam("keys", expanding=True))
+
+
+def token(word: Token) -> Query:
+    return ("token", word)
+
+
+def prefix(word: Token) -> Query:
+    return ("prefix", word)
+
+
+def all_of(queries: Iterable[Query]) -> Query:
+    found = tuple(dict.fromkeys(queries))
+    return found[0] if len(found) == 1 else ("all", found)
+
+
+def any_of(queries: Iterable[Query]) -> Query:
+    found = tuple(dict.fromkeys(queries))
+    return found[0] if len(found) == 1 else ("any", found)
