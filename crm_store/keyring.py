@@ -1,9 +1,7 @@
-"""Which key a store is sealed with, and sealing one that is there already, opening it, or giving it another key.
+"""Which key a store is sealed with: a row of `meta` names it, and never says it.
 
-A row of `meta` names the key (never says it), so that a wrong or a missing one is one sentence at the start and
-never a mixture. A store without rows takes the key it is first opened with. Everything else is `convert`, with
-the service stopped: some rows a transaction, and when it is cut off the next run goes on. Which rows are done
-is seen in them: only what was sealed with a key opens with it.
+So a wrong or a missing key is one sentence at the start, and never a mixture. A store without rows takes the
+key it is first opened with; one with rows is sealed by rekey.py, with the service stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +17,6 @@ from crm_store.sealing import Seal
 
 NAME = "sealed"  # of the row in meta: a key's id, or "busy", from which and to which
 BUSY = "busy"
-ROWS = 500
-LARGE_ROWS = 16  # where each may hold a mail of 25 MB
-
-
-class Problem(Exception):
-    """One sentence for the operator."""
 
 
 def sealed_columns() -> dict[Table, list[Any]]:

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -123,7 +122,7 @@ attachment = Table(
     Column("content_id", String, nullable=False, server_default=""),
     Column("sha256", String, ForeignKey("blob.sha256"), index=True),
     Column("channel", String, nullable=False),  # where `ref` can be fetched
-    Column("ref", Text, nullable=False, server_default=""),
+    Column("ref", FreshText("attachment.ref"), nullable=False, server_default=""),
 )
 
 ticket = Table(

@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 
 from crm_store.schema.base import Json, at, id_, metadata, ref
-from crm_store.schema.sealed import FreshText, Sealed, SealedJson
+from crm_store.schema.sealed import Fresh, FreshText, Sealed, SealedJson
 
 contact = Table(
     "contact",
@@ -40,6 +40,13 @@ Index(
     postgresql_where=text("merged_into_id IS NOT NULL"),
 )
 
+Index(
+    "ix_contact_company",
+    contact.c.company,
+    sqlite_where=text("company <> ''"),
+    postgresql_where=text("company <> ''"),
+)
+
 identity = Table(  # a contact on a platform; `space` is the kind of channel, or "phone"
     "identity",
     metadata,
@@ -52,7 +59,7 @@ identity = Table(  # a contact on a platform; `space` is the kind of channel, or
     at("verified_at"),
     Column("verified_how", String, nullable=False, server_default=""),
     at("gone_at"),
-    Column("gone_why", String, nullable=False, server_default=""),
+    Column("gone_why", Fresh("identity.gone_why"), nullable=False, server_default=""),
     at("created_at", nullable=False),
     UniqueConstraint("space", "user_id"),
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import JSON, Dialect, LargeBinary, String, Text, TypeDecorator
@@ -45,34 +46,34 @@ class Sealed(TypeDecorator[str]):
 
     def bind_processor(self, dialect: Dialect) -> Process | None:
         seal = sealing.of(dialect)
-        if seal is None:
-            return self.impl_instance.bind_processor(dialect)
-        label, fresh = self.label, self.fresh
-        clear, lead = (re.compile(one) if one else None for one in (self.clear, self.lead))
-
-        def process(value: str | None) -> str | None:
-            if not value or (clear is not None and clear.fullmatch(value)):
-                return value
-            if lead is not None and (begins := lead.match(value)):
-                return begins[0] + seal.shut(label, value[begins.end() :], fresh=fresh)
-            return seal.shut(label, value, fresh=fresh)
-
-        return process
+        return self.impl_instance.bind_processor(dialect) if seal is None else partial(self.shut, seal)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Process | None:
         seal = sealing.of(dialect)
         if seal is None:
             return self.impl_instance.result_processor(dialect, coltype)
-        label, fresh, lead = self.label, self.fresh, re.compile(self.lead) if self.lead else None
+        return partial(self.open, seal)
 
-        def process(value: str | None) -> str | None:
-            if not value:
-                return value
-            if lead is not None and (begins := lead.match(value)):
-                return begins[0] + seal.open(label, value[begins.end() :], fresh=fresh)
-            return seal.open(label, value, fresh=fresh)
+    def shut(self, seal: sealing.Seal, value: Any) -> Any:
+        if not value or (self.clear and re.fullmatch(self.clear, value)):
+            return value
+        begins = _begins(self.lead, value)
+        return begins + seal.shut(self.label, value[len(begins) :], fresh=self.fresh)
 
-        return process
+    def open(self, seal: sealing.Seal, value: Any) -> Any:
+        if not value:
+            return value
+        begins = _begins(self.lead, value)
+        return begins + seal.open(self.label, value[len(begins) :], fresh=self.fresh)
+
+    def is_shut(self, value: Any) -> bool:
+        """Whether it looks so."""
+        return bool(value) and value[len(_begins(self.lead, value)) :].startswith(sealing.MARK)
+
+
+def _begins(lead: str, value: str) -> str:
+    found = re.match(lead, value) if lead else None
+    return found[0] if found else ""
 
 
 class SealedText(Sealed):
@@ -143,6 +144,11 @@ class SealedJson(TypeDecorator[Any]):
             return {k: v for k, v in value.items() if k != sealing.MARK} | sealed
         return value
 
+    def is_shut(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return value.startswith(sealing.MARK)
+        return isinstance(value, dict) and sealing.MARK in value
+
 
 class SealedBytes(TypeDecorator[bytes]):
     """Bytes that are only read."""
@@ -155,27 +161,23 @@ class SealedBytes(TypeDecorator[bytes]):
         self.label = label
 
     def bind_processor(self, dialect: Dialect) -> Process | None:
-        plain = self.impl_instance.bind_processor(dialect)
+        plain = self.impl_instance.bind_processor(dialect) or _same
         seal = sealing.of(dialect)
-        if seal is None:
-            return plain
-        label = self.label
-        return lambda value: (plain or _same)(
-            value if value is None else seal.shut_bytes(label, bytes(value))
-        )
+        return plain if seal is None else lambda value: plain(self.shut(seal, value))
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Process | None:
         plain = self.impl_instance.result_processor(dialect, coltype)
         seal = sealing.of(dialect)
-        if seal is None:
-            return plain
-        label = self.label
+        return plain if seal is None else lambda value: self.open(seal, (plain or _same)(value))
 
-        def process(value: Any) -> bytes | None:
-            found = plain(value) if plain is not None else value
-            return found if found is None else seal.open_bytes(label, bytes(found))
+    def shut(self, seal: sealing.Seal, value: Any) -> Any:
+        return seal.shut_bytes(self.label, bytes(value)) if value else value
 
-        return process
+    def open(self, seal: sealing.Seal, value: Any) -> Any:
+        return seal.open_bytes(self.label, bytes(value)) if value else value
+
+    def is_shut(self, value: Any) -> bool:
+        return bool(value) and bytes(value).startswith(sealing.RAW_MARK)
 
 
 BYTES = (LargeBinary, SealedBytes)
