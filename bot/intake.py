@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -17,9 +17,10 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from bot import commands, routing
+from bot import arrivals, commands, routing
 from bot.access import recognise
 from bot.answers.decide import Decision
+from bot.arrivals import Prepared
 from bot.cleaning import clean
 from bot.decisions import decide_for
 from bot.office import Office, Turn
@@ -43,15 +44,6 @@ BUSY_POLL_S = 0.2  # while lanes are worked on nobody looks up when the next of 
 STORE_AGAIN_S = 1.0  # after the store could not be asked
 EXAMINE_TIMEOUT_S = 20.0
 RETRY_S = (1.0, 5.0, 30.0, 120.0, 600.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What arrived, with everything that could be worked out outside the transaction."""
-
-    inbound: Inbound
-    decision: Decision | None = None
-    performed: commands.Performed | None = None
 
 
 class Intake:
@@ -231,10 +223,10 @@ class Intake:
                 failure = (row, f"{type(error).__name__}: {error}", False)
                 break
         if getattr(self._channels.get(rows[0].channel), "overtakes", False):
-            ready.sort(key=_when)
+            ready.sort(key=arrivals.when)
         done = 0
         try:
-            done, reason = await self._write_all(_join_albums(ready))
+            done, reason = await self._write_all(arrivals.joined(ready))
         except Exception as error:
             log.exception("intake_failed", channel=rows[0].channel, inbox=rows[0].id)
             reason = f"{type(error).__name__}: {error}"
@@ -322,6 +314,8 @@ class Intake:
 
     async def _write_all(self, ready: Sequence[tuple[Waiting, list[Prepared]]]) -> tuple[int, str]:
         """Take prepared rows. Return how many; with the reason when one failed and the rest must wait."""
+        if len(ready) == 1:
+            return await self._write_one(*ready[0])
         try:
             return await self._store.write(self._take_all, ready, False)
         except DBAPIError as error:
@@ -330,30 +324,34 @@ class Intake:
         # Two processes met, again and again: whose fault it is shows when each row stands for itself.
         return await self._store.write(self._take_all, ready, True)
 
+    async def _write_one(self, row: Waiting, prepared: list[Prepared]) -> tuple[int, str]:
+        """The same for one row, as most lanes have: what the store undoes is what its own savepoint would."""
+        try:
+            await self._store.write(self._take_row, row, prepared)
+        except Exception as error:
+            return 0, _not_taken(row, error)
+        return 1, ""
+
     def _take_all(
         self, tx: Connection, ready: Sequence[tuple[Waiting, list[Prepared]]], alone: bool
     ) -> tuple[int, str]:
         for count, (row, prepared) in enumerate(ready):
             try:
                 with savepoint(tx):
-                    turn = Turn(tx, self._office, self._clock())
-                    if erase.came_again(tx, row, turn.now):
-                        continue
-                    for one in prepared:
-                        self._take(turn, one)
-                    inbox.finish(tx, row, turn.now)
-            except LostLease:
-                log.warning("lease_lost", inbox=row.id)
-                return count, ""
-            except routing.NotYet:
-                log.info("not_yet", channel=row.channel, inbox=row.id)
-                return count, "it waits for a card to be placed"
+                    self._take_row(tx, row, prepared)
             except Exception as error:
                 if is_conflict(error) and not alone:
                     raise  # the store repeats the transaction
-                log.exception("intake_failed", channel=row.channel, inbox=row.id)
-                return count, f"{type(error).__name__}: {error}"
+                return count, _not_taken(row, error)
         return len(ready), ""
+
+    def _take_row(self, tx: Connection, row: Waiting, prepared: list[Prepared]) -> None:
+        turn = Turn(tx, self._office, self._clock())
+        if erase.came_again(tx, row, turn.now):
+            return
+        for one in prepared:
+            self._take(turn, one)
+        inbox.finish(tx, row, turn.now)
 
     def _take(self, turn: Turn, one: Prepared) -> None:
         if one.performed is not None:
@@ -399,31 +397,14 @@ class Intake:
             log.warning("lease_lost", inbox=row.id)
 
 
-def _when(one: tuple[Waiting, list[Prepared]]) -> datetime:
-    """The platform's own time of a row, for platforms whose posts overtake each other on their way to us."""
-    row, prepared = one
-    return prepared[0].inbound.sent_at if prepared else row.received_at
-
-
-def _join_albums(ready: list[tuple[Waiting, list[Prepared]]]) -> list[tuple[Waiting, list[Prepared]]]:
-    """The pictures of an album that wait together become one message: the first one's."""
-    firsts: dict[str, tuple[int, int]] = {}
-    out: list[tuple[Waiting, list[Prepared]]] = []
-    for row, prepared in ready:
-        kept: list[Prepared] = []
-        for one in prepared:
-            album = one.inbound.album
-            if album and album in firsts and one.inbound.kind is Kind.MESSAGE:
-                i, j = firsts[album]
-                head = out[i][1][j]
-                text = "\n".join(t for t in (head.inbound.text, one.inbound.text) if t)
-                joined = replace(
-                    head.inbound, text=text, attachments=(*head.inbound.attachments, *one.inbound.attachments)
-                )
-                out[i][1][j] = replace(head, inbound=joined, decision=head.decision or one.decision)
-                continue
-            if album:
-                firsts[album] = (len(out), len(kept))
-            kept.append(one)
-        out.append((row, kept))
-    return out
+def _not_taken(row: Waiting, error: Exception) -> str:
+    """Why a row was not taken, "" where somebody else has it by now."""
+    match error:
+        case LostLease():
+            log.warning("lease_lost", inbox=row.id)
+            return ""
+        case routing.NotYet():
+            log.info("not_yet", channel=row.channel, inbox=row.id)
+            return "it waits for a card to be placed"
+    log.error("intake_failed", channel=row.channel, inbox=row.id, exc_info=error)
+    return f"{type(error).__name__}: {error}"

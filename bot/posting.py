@@ -3,6 +3,7 @@ from messages of kind "out"; a note has no way there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from bot import access
 from bot.access import Member
 from bot.i18n import say
-from bot.office import Turn
+from bot.office import StaffRoom, Turn
 from channels import rich
 from channels.conversation import Address, Op
 from channels.rich import Block, Button, Buttons, File, Reply, Text
@@ -182,10 +183,11 @@ def to_threads(
     reply: Reply,
     *,
     but_not: tuple[str, str] | None = None,
-    message_id: int | None = None,
+    threads: Sequence[Any] | None = None,
 ) -> None:
-    """Post into the ticket's thread on every staff side, except the one it came from."""
-    for thread in tickets.threads(turn.tx, ticket.id):
+    """Post into the ticket's thread on every staff side, except the one it came from. `threads`: where they are
+    known already."""
+    for thread in tickets.threads(turn.tx, ticket.id) if threads is None else threads:
         if (thread.channel, thread.room_id) != but_not:
             _to_staff_room(turn, ticket, thread, reply, Op.SEND, "post", {})
 
@@ -197,17 +199,30 @@ def to_thread(turn: Turn, ticket: Any, channel: str, room_id: str, reply: Reply)
         _to_staff_room(turn, ticket, thread, reply, Op.SEND, "post", {})
 
 
+def first_card(turn: Turn, ticket: Any, reply: Reply) -> list[Any]:
+    """Open the threads of a ticket that is new, one on every staff side, and return them."""
+    from bot.service import placing, sla
+
+    sla.set_alarm(turn, ticket)
+    return [_open_thread(turn, ticket, room, reply) for room in placing.new_rooms(turn, ticket)]
+
+
+def _open_thread(turn: Turn, ticket: Any, room: StaffRoom, reply: Reply) -> Any:
+    thread = tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)
+    options = {"opens_thread": True, "subject": called(turn, ticket)}
+    _to_staff_room(turn, ticket, thread, reply, Op.SEND, "card", options)
+    return thread
+
+
 def card(turn: Turn, ticket: Any, reply: Reply) -> None:
-    """Open the ticket's thread on every staff side, or bring the cards that are there up to date."""
+    """Bring the ticket's cards up to date; open its thread where a staff side has none."""
     from bot.service import placing, sla
 
     sla.set_alarm(turn, ticket)
     for room in placing.rooms_for(turn, ticket):
         thread = tickets.thread_of(turn.tx, ticket.id, room.channel, room.room_id)
         if thread is None:
-            thread = tickets.add_thread(turn.tx, ticket.id, room.channel, room.room_id)
-            options = {"opens_thread": True, "subject": called(turn, ticket)}
-            _to_staff_room(turn, ticket, thread, reply, Op.SEND, "card", options)
+            _open_thread(turn, ticket, room, reply)
         elif turn.office.can(room.channel).edit:
             options = {"subject": called(turn, ticket), "closed": ticket.status == "closed"}
             _change_card(turn, ticket, thread, reply, options)

@@ -185,12 +185,9 @@ def width(text: str) -> int:
     )
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def dump(reply: Reply) -> str:
     """Serialise to JSON; `load` is its inverse."""
-    return _encode([_plain(b) for b in reply.blocks])
+    return _encode(reply.blocks)
 
 
 def load(text: str) -> Reply:
@@ -208,20 +205,23 @@ def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, str | int | None):
-        return value
-    if known := _fields(cast(Hashable, type(value))):
-        out: dict[str, Any] = {"_": type(value).__name__}
-        for name, default in known:
-            item = getattr(value, name)
-            if item != default:
-                out[name] = _plain(item)
-        return out
+    """What JSON has no form for: a block as its name and the fields that say more than their defaults."""
     if isinstance(value, bytes):
         return {"_": "bytes", "b": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in value]
-    return value
+    if isinstance(value, Sequence):
+        return list(value)
+    known = _fields(cast(Hashable, type(value)))
+    if not known:
+        raise TypeError(f"a block cannot hold {type(value).__name__}")
+    out: dict[str, Any] = {"_": type(value).__name__}
+    for name, default in known:
+        item = getattr(value, name)
+        if item != default:
+            out[name] = item
+    return out
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
 def _value(value: Any) -> Any:

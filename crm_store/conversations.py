@@ -80,8 +80,12 @@ _answered_by_staff = Statement(
     .limit(1)
 )
 _seen = Statement(
-    select(message.c.id).where(
-        message.c.channel == bindparam("channel"), message.c.dedupe == bindparam("dedupe")
+    select(
+        select(message.c.id)
+        .where(message.c.channel == bindparam("channel"), message.c.dedupe == bindparam("dedupe"))
+        .scalar_subquery()
+        .label("found"),
+        tombstones.ANY.label("erased"),
     )
 )
 _get_message = Statement(select(message).where(message.c.id == bindparam("row")))
@@ -146,8 +150,10 @@ def open_at(
     language: str,
     subject: str = "",
     identity_id: int | None = None,
+    spoken: bool = False,
 ) -> Any:
-    """Begin a conversation and return its row; `identity_id` is the account that opened it."""
+    """Begin a conversation and return its row; `identity_id` is the account that opened it. `spoken`: it counts
+    its first message already, which follows as `add(…, first=True)`."""
     return _insert.one(
         tx,
         key=secrets.token_hex(8),
@@ -159,6 +165,8 @@ def open_at(
         language=language,
         subject=subject,
         created_at=now,
+        next_seq=2 if spoken else 1,
+        last_in_at=now if spoken else None,
     )
 
 
@@ -220,10 +228,13 @@ def lock(tx: Connection, conversation_id: int) -> Any:
     return _lock.first(tx, row=conversation_id)
 
 
-def add(tx: Connection, now: datetime, conversation_id: int, new: NewMessage) -> int | None:
-    """Append a message and return its id; None when an event of that key is there already."""
+def add(
+    tx: Connection, now: datetime, conversation_id: int, new: NewMessage, *, first: bool = False
+) -> int | None:
+    """Append a message and return its id; None when an event of that key is there already. `first`: the
+    conversation was opened for it and counts it."""
     at = {} if new.kind == "note" else {"now": now}
-    seq = _next_seq[new.kind].scalar(tx, row=conversation_id, **at)
+    seq = 2 if first else _next_seq[new.kind].scalar(tx, row=conversation_id, **at)
     message_id = _insert_message.scalar(
         tx,
         conversation_id=conversation_id,
@@ -253,9 +264,8 @@ def add(tx: Connection, now: datetime, conversation_id: int, new: NewMessage) ->
 
 def seen(tx: Connection, channel: str, dedupe: str) -> bool:
     """Whether a message is here, or was until its writer was erased."""
-    if _seen.first(tx, channel=channel, dedupe=dedupe) is not None:
-        return True
-    return tombstones.event_was_erased(tx, channel, dedupe)
+    found, erased = _seen.one(tx, channel=channel, dedupe=dedupe)
+    return found is not None or (bool(erased) and tombstones.event_was_erased(tx, channel, dedupe))
 
 
 def received(tx: Connection, channel: str, room_id: str, since: datetime, *, limit: int = 20) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, literal_column, select, update
+from sqlalchemy import Connection, bindparam, case, func, literal_column, or_, select, update
 
 from crm_store import schema
 from crm_store.scope import Scope, of_ticket
@@ -27,7 +27,11 @@ _count_up = Statement(
         .returning(counter.c.value)
     )
 )
-_number_now = Statement(select(counter.c.value).where(counter.c.name == bindparam("name")))
+_numbers_now = Statement(
+    select(counter.c.name, counter.c.value).where(
+        or_(*(counter.c.name == bindparam(name) for name in ("name", "second", "third")))
+    )
+)
 _get = Statement(select(ticket).where(ticket.c.id == bindparam("row")))
 _by_number = Statement(select(ticket).where(ticket.c.number == bindparam("number")))
 _unclosed = Statement(
@@ -83,6 +87,7 @@ def open_new(
     channel: str,
     priority: str = "normal",
     linked_to_id: int | None = None,
+    clock_at: datetime | None = None,
 ) -> Any:
     """Open a ticket with the next number and return its row."""
     return _insert.one(
@@ -98,6 +103,7 @@ def open_new(
         linked_to_id=linked_to_id,
         opened_at=now,
         waiting_since=now,
+        clock_at=clock_at,
     )
 
 
@@ -106,9 +112,11 @@ def next_number(tx: Connection, name: str) -> int:
     return int(_count_up.scalar(tx, name=name, value=1))
 
 
-def number_now(tx: Connection, name: str) -> int:
-    """What a counter stands at; 0 before it was used."""
-    return int(_number_now.scalar(tx, name=name) or 0)
+def numbers_now(tx: Connection, name: str, second: str = "", third: str = "") -> list[int]:
+    """What counters stand at, in the order they are named; 0 before one was used."""
+    rows = _numbers_now.all(tx, name=name, second=second, third=third)
+    found: dict[str, int] = {row.name: row.value for row in rows}
+    return [found.get(one, 0) for one in (name, second, third)]
 
 
 def get(tx: Connection, ticket_id: int) -> Any:

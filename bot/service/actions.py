@@ -28,9 +28,9 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         actor = f"{turn.office.space(inbound.address.channel)}:{inbound.author.user_id}"
         audit.record(turn.tx, turn.now, actor, "action", "", "refused")
         return
-    contact_id, known = belonging.meet(turn, inbound)
-    conversation, _ = belonging.find_or_open(turn, inbound, contact_id)
-    case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
+    met = belonging.meet(turn, inbound)
+    conversation, _ = belonging.find_or_open(turn, inbound, met)
+    case = desk.Case(turn, inbound, conversation, met.contact_id, 0, None)
     if verb == "rate":
         number, _, stars = rest.partition(":")
         wanted = belonging.whole(number)
@@ -60,11 +60,11 @@ def _welcome(turn: Turn, inbound: Inbound) -> None:
 
 def started(turn: Turn, inbound: Inbound) -> None:
     """Somebody opened the chat for the first time: greet them."""
-    contact_id, known = belonging.meet(turn, inbound)
-    conversation, there = belonging.find_or_open(turn, inbound, contact_id)
-    if there and inbound.address.room_id and known and conversation.last_in_at is not None:
+    met = belonging.meet(turn, inbound)
+    conversation, there = belonging.find_or_open(turn, inbound, met)
+    if there and inbound.address.room_id and met.known and conversation.last_in_at is not None:
         return
-    case = desk.Case(turn, inbound, conversation, contact_id, 0, None, known)
+    case = desk.Case(turn, inbound, conversation, met.contact_id, 0, None)
     name = turn.office.config.desk.name
     desk.say_to(case, Reply.of(say("customer.greeting", case.lang, desk=name)))
 

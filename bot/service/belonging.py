@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.office import Turn
 from bot.service import quotes
 from channels.conversation import Inbound, Kind
 from crm_store import contacts, conversations, tickets
+from crm_store.contacts import Identity
 
 
-def find_or_open(turn: Turn, inbound: Inbound, contact_id: int, language: str = "") -> tuple[Any, bool]:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Who wrote: their contact, and the account they wrote from."""
+
+    contact_id: int
+    identity: Identity
+
+    @property
+    def known(self) -> bool:
+        """Whether we had met this account before."""
+        return not self.identity.created
+
+    @property
+    def new(self) -> bool:
+        """Whether the contact, too, came into being just now: nothing is known of them but this message."""
+        return self.identity.created and self.identity.contact_id == self.contact_id
+
+
+def find_or_open(
+    turn: Turn, inbound: Inbound, met: Met, language: str = "", *, spoken: bool = False
+) -> tuple[Any, bool]:
     """The conversation a message belongs to, and whether it was there already. `language`: what its
-    words were found to be in, by who knew no more of its author than the message says."""
+    words were found to be in, by who knew no more of its author than the message says. `spoken`: a message
+    of theirs follows at once, so a new conversation counts it already."""
     channel, address = inbound.address.channel, inbound.address
     caps = turn.office.can(channel)
     found = None
@@ -23,27 +45,42 @@ def find_or_open(turn: Turn, inbound: Inbound, contact_id: int, language: str = 
         found = conversations.at_address(turn.tx, channel, address.room_id, thread_of(turn, inbound))
     if found is not None:
         return conversations.lock(turn.tx, found.id), True
-    contact, office = contacts.get(turn.tx, contact_id), turn.office
-    fallback = office.customer_language(contact.language if contact else None, inbound.author.language)
+    office = turn.office
+    own = _own_language(turn, inbound, met)
+    fallback = office.customer_language(own, inbound.author.language)
     if not language or fallback != office.customer_language(inbound.author.language):
         from bot.answers.language import detect
 
         language = office.customer_language(detect(f"{inbound.subject}\n{inbound.text}", fallback))
-    account = contacts.find_identity(turn.tx, office.space(channel), inbound.author.user_id)
     opened = conversations.open_at(
         turn.tx,
         turn.now,
         channel=channel,
         room_id=address.room_id,
         thread_id=thread_of(turn, inbound),
-        contact_id=contact_id,
+        contact_id=met.contact_id,
         language=language,
         subject=inbound.subject,
-        identity_id=account.id if account is not None and account.contact_id == contact_id else None,
+        identity_id=met.identity.id,
+        spoken=spoken,
     )
-    if contact is not None and contact.language is None:
-        contacts.set_language(turn.tx, contact_id, language, turn.now)
+    if own is None:
+        contacts.set_language(turn.tx, met.contact_id, language, turn.now)
     return opened, False
+
+
+def _own_language(turn: Turn, inbound: Inbound, met: Met) -> str | None:
+    """The contact's language, None while it is not known."""
+    if met.new:
+        return _says(turn, inbound)
+    row = contacts.get(turn.tx, met.contact_id)
+    return None if row is None else row.language
+
+
+def _says(turn: Turn, inbound: Inbound) -> str | None:
+    """The language that a platform says its user has, as far as we speak it."""
+    language = inbound.author.language
+    return turn.office.customer_language(language) if language else None
 
 
 def thread_of(turn: Turn, inbound: Inbound) -> str:
@@ -54,8 +91,8 @@ def thread_of(turn: Turn, inbound: Inbound) -> str:
     return next(starts, "")
 
 
-def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
-    """The contact who wrote, and whether we had met them before; what the platform attests is noted."""
+def meet(turn: Turn, inbound: Inbound) -> Met:
+    """Who wrote; what the platform attests is noted."""
     author, office = inbound.author, turn.office
     space = office.space(inbound.address.channel)
     identity = contacts.meet(
@@ -65,9 +102,9 @@ def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
         user_id=author.user_id,
         name=author.name,
         handle=author.handle,
-        language=office.customer_language(author.language) if author.language else None,
+        language=_says(turn, inbound),
     )
-    contact_id, known = identity.contact_id, not identity.created
+    contact_id = identity.contact_id
     if identity.gone_at is not None:
         contacts.back(turn.tx, space, author.user_id)
     if office.can(inbound.address.channel).attests:
@@ -85,7 +122,7 @@ def meet(turn: Turn, inbound: Inbound) -> tuple[int, bool]:
             user_id=author.verified_email.lower(),
             how="attested",
         )
-    return contact_id, known
+    return Met(contact_id, identity)
 
 
 def by_hints(turn: Turn, inbound: Inbound) -> Any:

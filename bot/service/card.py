@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +28,18 @@ KNOWN_WARNINGS = {
     "unfetchable",
     "forwarded",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What whoever writes a card knows already, so that the store need not be asked again."""
+
+    conversation: Any  # the ticket's
+    newcomer: str | None = None  # what to call a customer who came with this ticket: they have no others
+    recipients: Sequence[str] | None = None
+
+
+NOTHING = Known(None)
 
 
 def recipients(
@@ -55,12 +68,20 @@ def called(turn: Turn, contact_id: int) -> str:
     return next((i.handle for i in contacts.identities(turn.tx, contact_id) if i.handle), "")
 
 
-def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str, ...] = ()) -> Reply:
+def build(
+    turn: Turn,
+    ticket: Any,
+    *,
+    first_words: str = "",
+    warnings: tuple[str, ...] = (),
+    known: Known = NOTHING,
+) -> Reply:
     """The ticket's card, in the staff's language."""
     lang = turn.office.staff_language
-    conversation = conversations.get(turn.tx, ticket.conversation_id)
+    conversation = known.conversation or conversations.get(turn.tx, ticket.conversation_id)
     assignee = people.get(turn.tx, ticket.assignee_id) if ticket.assignee_id else None
-    name = called(turn, ticket.contact_id)
+    newcomer = known.newcomer is not None
+    name = known.newcomer if known.newcomer is not None else called(turn, ticket.contact_id)
     if not first_words:
         first_words = _first_words(turn, ticket)
     pairs = [
@@ -79,9 +100,9 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
         pairs.append((say("card.snoozed", lang), local(turn, ticket.snoozed_until)))
     if ticket.rating:
         pairs.append((say("card.rating", lang), say(f"rating.{ticket.rating}", lang)))
-    others = [f"#{number}" for number in tickets.numbers_open(turn.tx, ticket.contact_id, but=ticket.id)]
+    others = [] if newcomer else tickets.numbers_open(turn.tx, ticket.contact_id, but=ticket.id)
     if others:
-        pairs.append((say("card.others", lang), " ".join(others)))
+        pairs.append((say("card.others", lang), " ".join(f"#{number}" for number in others)))
     blocks: list[Block] = [
         Heading(say("card.title", lang, number=ticket.number, subject=ticket.subject)),
         Fields(tuple(pairs)),
@@ -92,7 +113,7 @@ def build(turn: Turn, ticket: Any, *, first_words: str = "", warnings: tuple[str
     if conversation is None:
         return Reply(tuple(blocks))
     own = name if conversation.contact_id == ticket.contact_id else None
-    return Reply((*blocks, _mode(turn, conversation, lang, own)))
+    return Reply((*blocks, _mode(turn, conversation, lang, own, known.recipients)))
 
 
 def clock(turn: Turn, ticket: Any, lang: str) -> tuple[str, str] | None:
@@ -124,10 +145,10 @@ def mode_of(turn: Turn, room: StaffRoom) -> tuple[str, float]:
     return settings.reply_mode, settings.hold_s
 
 
-def _mode(turn: Turn, conversation: Any, lang: str, name: str | None) -> Text:
+def _mode(turn: Turn, conversation: Any, lang: str, name: str | None, known: Sequence[str] | None) -> Text:
     rooms = turn.office.rooms
     mode, hold = mode_of(turn, rooms[0]) if rooms else ("direct", 0.0)
-    who = recipients(turn, conversation, name=name)
+    who = recipients(turn, conversation, known, name=name)
     return Text(say(f"card.{mode}", lang, recipients=who, hold=f"{hold:g}"), small=True)
 
 

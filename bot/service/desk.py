@@ -6,7 +6,7 @@ person opens a ticket, which staff see at once and the customer is told about, o
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,18 +15,14 @@ from bot import posting
 from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import belonging, card, orders, proving, rating, snooze, waiting, wishes
+from bot.service import belonging, card, orders, proving, rating, sla, snooze, waiting, wishes
+from bot.service.allowance import may_speak, spoke
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, conversations, files, tickets
 from crm_store.conversations import NewMessage
 
 HELPED_FOR = timedelta(days=2)
-ONE_DAY = timedelta(days=1)
-_NUMBERS = re.compile(r"\d+")
-AUTOMATIC_PER_DAY = 20  # automatic mails to one address
-NOTICES_PER_DAY = 2  # … of them such as "we have your message": two desks would tell each other for ever
-AUTOMATIC_PER_HOUR = 300  # … and from one inbox to everybody: beyond that something is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,9 @@ class Case:
     contact_id: int
     message_id: int
     decision: Decision | None
-    known: bool  # we have met this sender before this message
+    new: bool = False  # the contact came into being with this message
+    opened: bool = False  # and so did the conversation: nothing is in it but this
+    joined: tuple[str, ...] = ()  # who came into the conversation with this message
 
     @property
     def lang(self) -> str:
@@ -61,16 +59,16 @@ def message(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
         return
     if _joins_album(case):
         return
-    expected = conversations.expected(turn.tx, case.conversation.id, turn.now)
+    expected = _expected(case)
     if wishes.by_text(case) or rating.by_text(case, expected):
         return
     if orders.by_code(case, expected) or proving.by_code(case, expected):
         return
-    ticket = tickets.unclosed(turn.tx, case.conversation.id)
+    ticket = None if case.opened else tickets.unclosed(turn.tx, case.conversation.id)
     if ticket is not None:
         follow_up(case, ticket)
         return
-    by_bot = not case.conversation.bot_muted and may_speak(case)
+    by_bot = not case.conversation.bot_muted and _has_words(case, expected) and may_speak(case)
     if (by_bot and proving.by_address(case, expected)) or _small_talk(case):
         return
     if by_bot and (_said_if_helped(case, expected) or orders.answer(case, expected) or _answer(case)):
@@ -78,16 +76,31 @@ def message(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
     to_person(case, asked=case.intent == "wants_person")
 
 
+def _expected(case: Case) -> dict[str, dict[str, Any]]:
+    """The questions whose answers we wait for, by kind."""
+    if case.opened:
+        return {}
+    return conversations.expected(case.turn.tx, case.conversation.id, case.turn.now)
+
+
+def _has_words(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
+    """Whether the bot could say something of its own to a mail; else nobody need count whether it may."""
+    if not case.turn.office.can(case.inbound.address.channel).subject_threads:
+        return True
+    by_decision = case.decision is not None and case.decision.kind in ("answer", "choices")
+    return by_decision or "helped" in expected or orders.asked(case, expected)
+
+
 def to_person(case: Case, *, asked: bool = False) -> None:
     """Open a ticket, or open the last one again, and tell the customer once."""
     turn, conversation = case.turn, case.conversation
     complaint = case.intent == "complaint"
-    last = tickets.latest(turn.tx, conversation.id)
+    last = None if case.opened else tickets.latest(turn.tx, conversation.id)
     if last is not None and tickets.can_reopen(last, turn.now):
         ticket = tickets.reopen(turn.tx, last, turn.now)
         if complaint:
             ticket = tickets.set_values(turn.tx, ticket.id, kind="complaint", priority="high")
-        _begin(turn, conversation)
+        _begin(case)
         conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
         posting.card(turn, ticket, card.build(turn, ticket))
         posting.to_threads(
@@ -97,6 +110,7 @@ def to_person(case: Case, *, asked: bool = False) -> None:
         if may_speak(case, "notice"):
             _notice(case, "customer.reopened", ticket)
         return
+    priority = "high" if complaint else "normal"
     ticket = tickets.open_new(
         turn.tx,
         turn.now,
@@ -105,31 +119,43 @@ def to_person(case: Case, *, asked: bool = False) -> None:
         kind="complaint" if complaint else _kind(case),
         subject=subject_of(case.inbound, conversation),
         channel=conversation.channel,
-        priority="high" if complaint else "normal",
+        priority=priority,
         linked_to_id=last.id if last is not None else None,
+        clock_at=sla.first_alarm(turn, priority),
     )
     conversations.set_values(turn.tx, case.message_id, ticket_id=ticket.id)
-    _begin(turn, conversation)
-    own = conversations.get_message(turn.tx, case.message_id)
-    own_text = own.text if own.kind == "in" else ""
+    _begin(case)
+    own_text = case.inbound.text
     attached = _files(case)
     if not own_text and not attached:
         own_text = say("thread.empty", turn.office.staff_language)
     first = card.shorten(own_text or ticket.subject, card.FIRST_WORDS)
-    posting.card(turn, ticket, card.build(turn, ticket, first_words=first, warnings=case.inbound.warnings))
+    shown = card.build(turn, ticket, first_words=first, warnings=case.inbound.warnings, known=_known(case))
+    threads = posting.first_card(turn, ticket, shown)
     _post_earlier(case, ticket, last)
     if attached or len(own_text) > card.FIRST_WORDS or said(case.turn, case.inbound) != case.inbound.text:
-        _post_customer(case, ticket)
+        _post_customer(case, ticket, threads)
     if may_speak(case, "notice"):
         key = "acknowledged_complaint" if complaint else "handed_over" if asked else "acknowledged"
         _notice(case, f"customer.{key}", ticket)
         tickets.set_values(turn.tx, ticket.id, acknowledged=True)
 
 
-def _begin(turn: Turn, conversation: Any) -> None:
+def _begin(case: Case) -> None:
     """A person has the conversation: the bot is quiet and waits for no rating of what was before."""
-    conversations.mute_bot(turn.tx, conversation.id, True)
-    conversations.answered(turn.tx, conversation.id, "rating", "rating_comment", "helped")
+    tx, conversation_id = case.turn.tx, case.conversation.id
+    conversations.mute_bot(tx, conversation_id, True)
+    if not case.opened:
+        conversations.answered(tx, conversation_id, "rating", "rating_comment", "helped")
+
+
+def _known(case: Case) -> card.Known:
+    author, conversation = case.inbound.author, case.conversation
+    return card.Known(
+        conversation,
+        newcomer=author.name or author.handle if case.new else None,
+        recipients=[conversation.room_id, *case.joined] if case.opened else None,
+    )
 
 
 def follow_up(case: Case, ticket: Any) -> None:
@@ -148,46 +174,6 @@ def follow_up(case: Case, ticket: Any) -> None:
     if case.intent == "complaint" and ticket.kind == "enquiry":
         ticket = tickets.set_values(turn.tx, ticket.id, kind="complaint", priority="high")
         posting.card(turn, ticket, card.build(turn, ticket))
-
-
-def may_speak(case: Case, purpose: str = "answer") -> bool:
-    """Whether something automatic may be sent: never where it could reach somebody who did not write, and
-    not again to what writes the same again, which is a machine like us."""
-    turn, inbound = case.turn, case.inbound
-    caps = turn.office.can(inbound.address.channel)
-    if not caps.subject_threads:
-        return inbound.addressed or inbound.private
-    if inbound.address.room_id != case.conversation.room_id:
-        return False  # somebody else's conversation: what is automatic would go to its owner
-    if not inbound.may_acknowledge:  # nobody vouches for the sender, however well we know the address
-        return False
-    day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
-    channel, room = inbound.address.channel, inbound.address.room_id
-    used = tickets.number_now(turn.tx, f"{day}:auto:{channel}:{room}")
-    told = tickets.number_now(turn.tx, f"{day}:notice:{channel}:{room}") if purpose == "notice" else 0
-    all_used = tickets.number_now(turn.tx, f"{hour}:auto:{channel}")
-    within = used < AUTOMATIC_PER_DAY and told < NOTICES_PER_DAY and all_used < AUTOMATIC_PER_HOUR
-    return within and not (used and _says_the_same(case))
-
-
-def _says_the_same(case: Case) -> bool:
-    """Whether the sender wrote these words today already, but for the numbers in them."""
-    turn, address = case.turn, case.inbound.address
-    lately = conversations.received(turn.tx, address.channel, address.room_id, turn.now - ONE_DAY)
-    own = _NUMBERS.sub("", case.inbound.text)
-    return any(m.id != case.message_id and _NUMBERS.sub("", m.text) == own for m in lately)
-
-
-def spoke(case: Case, purpose: str = "answer") -> None:
-    """Count something automatic against the limits of `may_speak`."""
-    turn = case.turn
-    if turn.office.can(case.inbound.address.channel).subject_threads:
-        day, hour = turn.now.date().isoformat(), turn.now.strftime("%Y-%m-%dT%H")
-        channel, room = case.inbound.address.channel, case.inbound.address.room_id
-        tickets.next_number(turn.tx, f"{day}:auto:{channel}:{room}")
-        tickets.next_number(turn.tx, f"{hour}:auto:{channel}")
-        if purpose == "notice":
-            tickets.next_number(turn.tx, f"{day}:notice:{channel}:{room}")
 
 
 def say_to(case: Case, reply: Reply, purpose: str = "answer") -> None:
@@ -225,9 +211,9 @@ def store_files(turn: Turn, message_id: int, channel: str, attachments: tuple[At
 
 
 def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: str) -> Case | None:
-    contact_id, known = belonging.meet(turn, inbound)
-    spoken = decision.language if decision is not None else ""
-    conversation, there = belonging.find_or_open(turn, inbound, contact_id, spoken)
+    met = belonging.meet(turn, inbound)
+    language = decision.language if decision is not None else ""
+    conversation, there = belonging.find_or_open(turn, inbound, met, language, spoken=True)
     channel = inbound.address.channel
     if there and turn.office.can(channel).subject_threads:
         inbound = belonging.as_seen_here(turn, inbound, conversation)
@@ -245,36 +231,52 @@ def _open_case(turn: Turn, inbound: Inbound, decision: Decision | None, dedupe: 
             full_text=inbound.full_text,
             subject=inbound.subject,
             author_kind="customer",
-            author_id=contact_id,
+            author_id=met.contact_id,
             author=inbound.author.name or inbound.author.handle or inbound.author.user_id,
             sent_at=inbound.sent_at,
             warnings=inbound.warnings,
             album=inbound.album,
         ),
+        first=not there,
     )
     if message_id is None:
         return None
     refs = [inbound.event_id, *(h.removeprefix("ref:") for h in inbound.thread_hints if h.startswith("ref:"))]
     if turn.office.can(channel).subject_threads:
         conversations.remember_refs(turn.tx, channel, conversation.id, refs)
-    _note_participants(turn, inbound, conversation)
+    joined = _note_participants(turn, inbound, conversation)
+    if joined and there:
+        _tell_of(turn, conversation, joined)
     store_files(turn, message_id, channel, inbound.attachments)
-    return Case(turn, inbound, conversation, contact_id, message_id, decision, known)
+    return Case(
+        turn,
+        inbound,
+        conversation,
+        met.contact_id,
+        message_id,
+        decision,
+        new=met.new,
+        opened=not there,
+        joined=tuple(joined),
+    )
 
 
-def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> None:
+def _note_participants(turn: Turn, inbound: Inbound, conversation: Any) -> list[str]:
+    """Note who is named in a message; return the ids of those who were not in the conversation before."""
     if inbound.kind is not Kind.MESSAGE or not (inbound.may_acknowledge or inbound.author.verified_email):
-        return  # a robot, or somebody who may be forged: they write, but nothing is sent to whom they name
+        return []  # a robot, or somebody who may be forged: they write, but nothing is sent to whom they name
     people = [(p.user_id, p.name) for p in inbound.participants if p.user_id != conversation.room_id]
     if (
         turn.office.can(inbound.address.channel).subject_threads
         and inbound.author.user_id != conversation.room_id
     ):
         people.append((inbound.author.user_id, inbound.author.name))
-    if not people:
-        return
-    new = conversations.add_participants(turn.tx, turn.now, conversation.id, people)
-    ticket = tickets.unclosed(turn.tx, conversation.id) if new else None
+    return conversations.add_participants(turn.tx, turn.now, conversation.id, people) if people else []
+
+
+def _tell_of(turn: Turn, conversation: Any, new: list[str]) -> None:
+    """Staff see who came into a conversation: they will receive what is replied."""
+    ticket = tickets.unclosed(turn.tx, conversation.id)
     if ticket is not None:
         text = say("thread.joined", turn.office.staff_language, who=", ".join(new))
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
@@ -366,7 +368,7 @@ def _kind(case: Case) -> str:
     return "feedback" if case.intent == "feedback" else "enquiry"
 
 
-def _post_customer(case: Case, ticket: Any) -> None:
+def _post_customer(case: Case, ticket: Any, threads: Sequence[Any] | None = None) -> None:
     turn, inbound = case.turn, case.inbound
     lang = turn.office.staff_language
     name = inbound.author.name or inbound.author.handle or inbound.author.user_id
@@ -378,7 +380,7 @@ def _post_customer(case: Case, ticket: Any) -> None:
         *([Text(text)] if text else []),
         *attached,
     ]
-    posting.to_threads(turn, ticket, Reply(tuple(parts)))
+    posting.to_threads(turn, ticket, Reply(tuple(parts)), threads=threads)
 
 
 def _files(case: Case) -> list[Block]:
@@ -400,7 +402,7 @@ def _post_earlier(case: Case, ticket: Any, last: Any) -> None:
     if last is not None:
         text = say("thread.linked", lang, number=last.number)
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
-    if case.conversation.next_seq == 1:  # the message is the first
+    if case.opened:
         return
     earlier = [
         m

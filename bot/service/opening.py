@@ -104,7 +104,7 @@ def from_message(turn: Turn, member: Member, message: Any) -> Any:
         addressed=False,
         may_acknowledge=False,
     )
-    case = desk.Case(turn, said, conversation, conversation.contact_id, message.id, None, False)
+    case = desk.Case(turn, said, conversation, conversation.contact_id, message.id, None)
     desk.to_person(case)
     ticket = tickets.latest(turn.tx, conversation.id)
     audit.record(turn.tx, turn.now, member.actor, "open", f"ticket:{ticket.number}", via=turn.via)

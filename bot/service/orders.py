@@ -29,8 +29,7 @@ def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     from bot.service import desk
 
     turn, number = case.turn, case.decision.order_number if case.decision else None
-    asked = case.intent == "order_status" or (number is not None and "order_number" in expected)
-    if not asked or case.intent in ("wants_person", "complaint"):
+    if not asked(case, expected):
         return False
     if not number:
         conversations.expect(turn.tx, case.conversation.id, "order_number", {}, turn.now + CODE_FOR)
@@ -49,6 +48,13 @@ def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
         _send_code(case, order, number)
         desk.say_to(case, Reply.of(say("customer.order_code_sent", case.lang)))
     return True
+
+
+def asked(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
+    """Whether a message is about an order."""
+    number = case.decision.order_number if case.decision else None
+    about = case.intent == "order_status" or (number is not None and "order_number" in expected)
+    return about and case.intent not in ("wants_person", "complaint")
 
 
 def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:

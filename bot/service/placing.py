@@ -9,9 +9,13 @@ from channels.settings import Route
 from crm_store import contacts, conversations, moves, tickets
 
 
+def new_rooms(turn: Turn, ticket: Any) -> tuple[StaffRoom, ...]:
+    """One room a staff side for a card that stands nowhere yet: the first route that fits, else the side's own."""
+    return tuple(_room(turn, ticket, side) for side in turn.office.sides)
+
+
 def rooms_for(turn: Turn, ticket: Any) -> tuple[StaffRoom, ...]:
-    """One room a staff side: where the card stands already, else the first route that fits, else the
-    side's own. A ticket stays where it was opened: its thread is there."""
+    """The same, but where the card stands already: a ticket stays where it was opened, its thread is there."""
     there = {
         t.channel: StaffRoom(t.channel, t.room_id)
         for t in tickets.threads(turn.tx, ticket.id)

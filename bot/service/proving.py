@@ -158,8 +158,8 @@ def _is_within(turn: Turn, to: str, by: str) -> bool:
     this hour of the clock and the one before, so that no sixty minutes hold more."""
     hour, before = ((turn.now - timedelta(hours=ago)).strftime("%Y-%m-%dT%H:code") for ago in (0, 1))
     day = f"{turn.now.date().isoformat()}:code:{to}"
-    used = [sum(tickets.number_now(turn.tx, f"{h}:{who}") for h in (hour, before)) for who in (to, by)]
-    if max(used) >= CODES_PER_HOUR or tickets.number_now(turn.tx, day) >= CODES_PER_DAY:
+    used = [sum(tickets.numbers_now(turn.tx, f"{hour}:{who}", f"{before}:{who}")) for who in (to, by)]
+    if max(used) >= CODES_PER_HOUR or tickets.numbers_now(turn.tx, day)[0] >= CODES_PER_DAY:
         return False
     for name in (f"{hour}:{to}", f"{hour}:{by}", day):
         tickets.next_number(turn.tx, name)

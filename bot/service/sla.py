@@ -29,11 +29,14 @@ def _due(text: str, timezone: str, since: datetime, minutes: int) -> datetime:
 
 def respond_by(office: Office, ticket: Any) -> datetime | None:
     """When an answer is due; None while nobody waits, the ticket is put off, or there is no clock for it."""
-    minutes = office.config.sla.minutes(ticket.priority)
-    if ticket.waiting_since is None or ticket.status == "closed" or ticket.snoozed_until or not minutes:
+    if ticket.waiting_since is None or ticket.status == "closed" or ticket.snoozed_until:
         return None
-    desk = office.config.desk
-    return _due(desk.business_hours, desk.timezone, ticket.waiting_since, minutes)
+    return _respond_by(office, ticket.priority, ticket.waiting_since)
+
+
+def _respond_by(office: Office, priority: str, since: datetime) -> datetime | None:
+    minutes, desk = office.config.sla.minutes(priority), office.config.desk
+    return _due(desk.business_hours, desk.timezone, since, minutes) if minutes else None
 
 
 def state(office: Office, ticket: Any, now: datetime) -> State:
@@ -46,11 +49,20 @@ def state(office: Office, ticket: Any, now: datetime) -> State:
 
 def set_alarm(turn: Turn, ticket: Any) -> None:
     """Note when the card that is being posted will have to say more."""
-    due = respond_by(turn.office, ticket) if turn.office.sides else None
-    ahead = [at for at in (due - _soon(turn.office), due) if at > turn.now] if due else []
-    at = ahead[0] if ahead else None
+    at = _alarm(turn, respond_by(turn.office, ticket))
     if at != ticket.clock_at:
         clocks.set_alarm(turn.tx, ticket.id, at)
+
+
+def first_alarm(turn: Turn, priority: str) -> datetime | None:
+    """The same for a ticket that is being opened now."""
+    return _alarm(turn, _respond_by(turn.office, priority, turn.now))
+
+
+def _alarm(turn: Turn, due: datetime | None) -> datetime | None:
+    if due is None or not turn.office.sides:
+        return None
+    return next((at for at in (due - _soon(turn.office), due) if at > turn.now), None)
 
 
 def _soon(office: Office) -> timedelta:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bot import posting
 from bot.i18n import say
+from bot.service.allowance import may_speak
 from channels.rich import Reply, Text
 from crm_store import consent, conversations, tickets
 
@@ -67,7 +68,7 @@ def _note(case: Case, purposes: set[str], state: str) -> None:
         if changed:
             text = say(f"thread.consent_{state}", turn.office.staff_language)
             posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
-    if changed and desk.may_speak(case):
+    if changed and may_speak(case):
         desk_name = turn.office.config.desk.name
         desk.say_to(case, Reply.of(say(f"customer.consent_{state}", case.lang, desk=desk_name)))
 

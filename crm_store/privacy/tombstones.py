@@ -23,6 +23,7 @@ AT_ONCE = 500
 table = schema.erased_key
 meta = schema.meta
 
+ANY = select(table.c.digest).exists()  # whether anybody was ever erased: for a query that asks for more
 _any = Statement(select(table.c.digest).limit(1))
 _key = Statement(select(meta.c.value).where(meta.c.name == bindparam("name")))
 _holds = Statement(select(table.c.digest).where(table.c.digest == bindparam("wanted")))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bot.service import desk as desks
+from bot.service import allowance
 from tests.e2e.test_story import wait
 from tests.fakes.mail import FakeSmarthost, SentMail, send_mail
 from tests.mail_desk import EVIL, mail_desk
@@ -193,7 +193,7 @@ async def test_a_thousand_forged_senders_get_nothing(tmp_path: Path) -> None:
 async def test_one_sender_is_told_twice_a_day_at_most_and_all_of_them_so_many_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desks, "AUTOMATIC_PER_HOUR", 10)
+    monkeypatch.setattr(allowance, "PER_HOUR", 10)
     async with AsyncExitStack() as stack:
         world, out = await instance(stack, tmp_path / "a", A)
 
