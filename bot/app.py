@@ -58,7 +58,7 @@ class Service:
     ) -> None:
         self.config = config
         self.clock: Clock = clock or utc_now
-        self.store = Store(config.store_url, clock=clock)
+        self.store = Store(config.store_url, clock=clock, key=config.privacy.key)
         self.channels: dict[str, Channel] = dict(extra)
         self.doors: dict[str, ChannelDoor] = {}
         self.port = 0

@@ -19,7 +19,7 @@ from bot import i18n
 from bot.access import ROLES
 from bot.answers import decide
 from channels.settings import ChannelSettings
-from crm_store import retention
+from crm_store import retention, sealing
 from crm_store.hours import BusinessHours
 from crm_store.webhooks import EVENTS
 
@@ -179,9 +179,18 @@ class DealSettings(_Table):
 
 
 class PrivacySettings(_Table):
-    """Where the list of the erased lies, which a restored backup is read against; a path from the file's own."""
+    """The key that seals contact data in the store; and where the list of the erased lies, which a restored backup
+    is read against: a path from the file's own."""
 
+    key: str = ""
     erased_list: str = ""
+
+    @field_validator("key")
+    @classmethod
+    def _key(cls, value: str) -> str:
+        if value:
+            sealing.read_key(value)
+        return value
 
 
 class RetentionSettings(_Table):

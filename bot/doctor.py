@@ -66,7 +66,7 @@ async def _audit(config: Config, name: str, channel: Channel) -> list[Check]:
         return []
     what = f"{name}: audit"
     try:
-        async with Store(config.store_url) as store:
+        async with Store(config.store_url, key=config.privacy.key) as store:
             since = datetime.now(UTC) - timedelta(days=AUDIT_DAYS)
             found = await mail_audit.compare(store, channel, name, since)
     except (FetchFailed, StoreError) as error:
@@ -83,17 +83,19 @@ async def _audit(config: Config, name: str, channel: Channel) -> list[Check]:
 async def _store(config: Config) -> list[Check]:
     try:
         await asyncio.to_thread(migrations.upgrade, config.store_url)
-        async with Store(config.store_url) as store:
+        async with Store(config.store_url, key=config.privacy.key) as store:
             state = await store.read(upkeep.integrity)
             started = time.monotonic()
             await store.write(upkeep.secret)
             ms = (time.monotonic() - started) * 1000
     except (StoreError, OSError) as error:
-        return [Check("store", "fail", str(error), "check store.url and that its directory can be written")]
+        fix = "check store.url, that its directory can be written, and privacy.key"
+        return [Check("store", "fail", str(error), fix)]
     if state != "ok":
         return [Check("store", "fail", state, "restore the last backup: wellheard restore FILE")]
     slow = ms > 250
-    detail = f"whole; a durable write takes {ms:.0f} ms"
+    sealed = "sealed with a key" if config.privacy.key else "not sealed: see privacy.key"
+    detail = f"whole; a durable write takes {ms:.0f} ms; contact data is {sealed}"
     return [Check("store", "warn" if slow else "ok", detail, "the disk is slow to sync: use a local disk")]
 
 

@@ -35,12 +35,7 @@ class Seal:
     __slots__ = ("_siv", "_tokens", "id")
 
     def __init__(self, key: str) -> None:
-        try:
-            raw = base64.b64decode(key.strip() + "=" * (-len(key.strip()) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadKey("is not a key: `wellheard key` prints a new one") from error
-        if len(raw) != 32:
-            raise BadKey("is not a key of 32 bytes: `wellheard key` prints a new one")
+        raw = read_key(key)
         # only who has a key pays for it
         from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -105,6 +100,17 @@ class Seal:
 
 def new_key() -> str:
     return secrets.token_urlsafe(32)
+
+
+def read_key(key: str) -> bytes:
+    """A key's bytes. Raise BadKey."""
+    try:
+        raw = base64.b64decode(key + "=" * (-len(key) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadKey("is not a key: `wellheard key` prints a new one") from error
+    if len(raw) != 32:
+        raise BadKey("is not a key of 32 bytes: `wellheard key` prints a new one")
+    return raw
 
 
 def give(engine: Any, seal: Seal | None) -> None:

@@ -158,6 +158,10 @@ def _takeout(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> N
     sub.add_argument("--json", action="store_true", help="print the document, without files")
 
 
+def _rekey(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    sub.add_argument("new", help="env:NAME, the environment's variable that holds the new key")
+
+
 def _retention(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     sub.add_argument("--preview", action="store_true", help="only say what is past its time")
     sub.add_argument("--json", action="store_true")
@@ -193,6 +197,14 @@ COMMANDS: dict[str, tuple[str, Configure, Run]] = {
     "erase": ("forget a customer for good", _erase, _late("privacy", "erase")),
     "takeout": ("everything held on a customer", _takeout, _late("privacy", "takeout")),
     "scrub": ("leave nothing of what was deleted in the database file", _nothing, _late("privacy", "scrub")),
+    "key": ("print a new key for privacy.key", _nothing, _late("sealing", "key")),
+    "seal": (
+        "seal contact data with privacy.key; the service is stopped",
+        _nothing,
+        _late("sealing", "seal"),
+    ),
+    "unseal": ("open it again, to go on without a key", _nothing, _late("sealing", "unseal")),
+    "rekey": ("seal it with another key", _rekey, _late("sealing", "rekey")),
     "retention": ("forget what is past the configured time", _retention, _late("privacy", "retention")),
     "train": (
         "build the answers from the articles, and say how good they are",

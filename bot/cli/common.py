@@ -42,7 +42,7 @@ def with_store(config: Config, work: Callable[[Store], Awaitable[T]]) -> T:
     quiet_logs()
 
     async def go() -> T:
-        async with Store(config.store_url) as store:
+        async with Store(config.store_url, key=config.privacy.key) as store:
             return await work(store)
 
     try:
