@@ -213,6 +213,18 @@ def answered_by_staff(tx: Connection, contact_id: int) -> bool:
     return _answered_by_staff.first(tx, contact=contact_id) is not None
 
 
+def latest_of(tx: Connection, contact_id: int) -> Any:
+    """The last message that a contact wrote where they can still be answered, or None."""
+    query = (
+        select(message)
+        .join(conversation, conversation.c.id == message.c.conversation_id)
+        .where(conversation.c.contact_id == contact_id, conversation.c.room_id != "", message.c.kind == "in")
+        .order_by(message.c.created_at.desc(), message.c.id.desc())
+        .limit(1)
+    )
+    return tx.execute(query).first()
+
+
 def refs(tx: Connection, conversation_id: int, *, limit: int = 20) -> list[str]:
     """Message ids as the customer's side knows them, oldest first: for References."""
     return [row.external_id for row in _refs.all(tx, conversation=conversation_id, most=limit)][::-1]

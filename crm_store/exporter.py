@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any, Literal
 
 from sqlalchemy import Connection, select
@@ -25,30 +26,51 @@ from crm_store.scope import Scope, of_contact, of_message, of_ticket
 What = Literal["customers", "orders", "events", "tickets", "messages", "articles", "deals"]
 Form = Literal["csv", "json"]
 PAGE = 500
-FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
+FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])")  # some programs skip the spaces before it
 _SEPARATORS = re.compile(r"[,;|\n，；、]")
 
 
 Shown = Callable[[Any], Any]  # a value as somebody may see it
+Rows = Callable[[Connection, Scope | None], Iterator[list[Any]]]
 
 
 def export(
-    tx: Connection, what: What, form: Form = "csv", *, scope: Scope | None = None, shown: Shown | None = None
+    tx: Connection,
+    what: What,
+    form: Form = "csv",
+    *,
+    scope: Scope | None = None,
+    shown: Shown | None = None,
+    where: Any = None,
 ) -> Iterator[str]:
     """The file in pieces of text: of the rows of a scope, each value as it may be shown. Consume it inside the
-    read that gave `tx`; memory is a page of rows."""
-    columns, rows = EXPORTS[what]
+    read that gave `tx`; memory is a page of rows. `where` is a condition on customers, for those alone."""
+    columns, rows = _of(what, where)
     found = _as_shown(rows(tx, scope), shown)
     return _csv(columns, found) if form == "csv" else _json(columns, found)
 
 
 def workbook(
-    tx: Connection, what: What, out: IO[bytes], *, scope: Scope | None = None, shown: Shown | None = None
+    tx: Connection,
+    what: What,
+    out: IO[bytes],
+    *,
+    scope: Scope | None = None,
+    shown: Shown | None = None,
+    where: Any = None,
 ) -> None:
     """The same as a workbook."""
-    columns, rows = EXPORTS[what]
+    columns, rows = _of(what, where)
     found = _as_shown(rows(tx, scope), shown)
     workbooks.write(out, columns, ([_in_workbook(value) for value in row] for row in found))
+
+
+def _of(what: What, where: Any) -> tuple[list[str], Rows]:
+    if where is None:
+        return EXPORTS[what]
+    if what != "customers":
+        raise ValueError(what)
+    return _CUSTOMERS, partial(_customers, where=where)
 
 
 def _as_shown(rows: Iterator[list[Any]], shown: Shown | None) -> Iterator[list[Any]]:
@@ -131,9 +153,9 @@ def _pages(tx: Connection, query: Any, key: Any) -> Iterator[list[Any]]:
         last = page[-1].id
 
 
-def _customers(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
+def _customers(tx: Connection, scope: Scope | None, where: Any = None) -> Iterator[list[Any]]:
     contact, identity = schema.contact, schema.identity
-    wanted = select(contact).where(LIVE)
+    wanted = select(contact).where(LIVE) if where is None else select(contact).where(LIVE, where)
     if scope is not None:
         wanted = wanted.where(of_contact(scope, contact.c.id))
     for page in _pages(tx, wanted, contact.c.id):
@@ -326,7 +348,7 @@ _DEALS = [
 ]
 _ARTICLES = ["key", "language", "title", "body", "phrasings", "helped", "not_helped"]
 
-EXPORTS: dict[What, tuple[list[str], Callable[[Connection, Scope | None], Iterator[list[Any]]]]] = {
+EXPORTS: dict[What, tuple[list[str], Rows]] = {
     "customers": (_CUSTOMERS, _customers),
     "orders": (_ORDERS, _orders),
     "events": (_EVENTS, _events),

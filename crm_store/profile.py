@@ -101,6 +101,8 @@ class Talk:
     outcome: str
     ticket: int | None = None
     rating: int | None = None
+    received: int = 0  # messages of theirs
+    sent: int = 0  # … and of ours
 
 
 def talks(tx: Connection, contact_id: int, *, limit: int = 3) -> list[Talk]:
@@ -113,14 +115,22 @@ def talks(tx: Connection, contact_id: int, *, limit: int = 3) -> list[Talk]:
         .order_by(at.desc(), conversation.c.id.desc())
         .limit(limit)
     ).all()
+    counts: dict[tuple[int, str], int] = {}
+    for number, kind, count in tx.execute(
+        select(message.c.conversation_id, message.c.kind, func.count())
+        .where(message.c.conversation_id.in_([row.id for row in rows]), message.c.kind.in_(["in", "out"]))
+        .group_by(message.c.conversation_id, message.c.kind)
+    ):
+        counts[number, kind] = count
     found = []
     for row in rows:
+        both = {"received": counts.get((row.id, "in"), 0), "sent": counts.get((row.id, "out"), 0)}
         last = tx.execute(
             select(ticket).where(ticket.c.conversation_id == row.id).order_by(ticket.c.id.desc()).limit(1)
         ).first()
         if last is not None:
             found.append(
-                Talk(_when(row.at), row.channel, last.subject, last.status, last.number, last.rating)
+                Talk(_when(row.at), row.channel, last.subject, last.status, last.number, last.rating, **both)
             )
             continue
         said = tx.execute(
@@ -132,7 +142,7 @@ def talks(tx: Connection, contact_id: int, *, limit: int = 3) -> list[Talk]:
         outcome = "unanswered" if said is None or said.kind == "in" else "told"
         if said is not None and said.author_kind == "bot":
             outcome = "bot"
-        found.append(Talk(_when(row.at), row.channel, row.subject, outcome))
+        found.append(Talk(_when(row.at), row.channel, row.subject, outcome, **both))
     return found
 
 

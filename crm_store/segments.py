@@ -33,11 +33,12 @@ from crm_store import money, places, schema, sealed_scan
 from crm_store.contacts import LIVE
 from crm_store.importing.events import kind_of
 from crm_store.sales import VOID
+from crm_store.scope import Scope, of_contact
 from crm_store.search.fold import fold
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
 from crm_store.search.text import has_tag
 
-__all__ = ["FIELDS", "QueryError", "Segment", "count", "parse", "select_ids"]
+__all__ = ["FIELDS", "QueryError", "Segment", "condition", "count", "parse", "select_ids"]
 
 LIMIT = 1000  # characters
 DEPTH = 20  # brackets inside one another
@@ -93,10 +94,21 @@ def parse(text: str, *, zone: tzinfo = UTC) -> Segment:
     return _Parser(text, zone).whole()
 
 
-def count(tx: Connection, segment: Segment, now: datetime, *, currency: str = "") -> int:
-    """How many contacts are in it. `currency` is what amounts are in that name none."""
-    where = _condition(tx, segment, now, currency)
-    return int(tx.execute(select(func.count()).select_from(schema.contact).where(LIVE, where)).scalar_one())
+def condition(
+    tx: Connection, segment: Segment, now: datetime, *, currency: str = "", scope: Scope | None = None
+) -> ColumnElement[bool]:
+    """For a query over contacts: who is in it. `currency` is what amounts are in that name none; with a scope
+    only whom its people see."""
+    found = and_(LIVE, _condition(tx, segment, now, currency))
+    return found if scope is None else and_(found, of_contact(scope, schema.contact.c.id))
+
+
+def count(
+    tx: Connection, segment: Segment, now: datetime, *, currency: str = "", scope: Scope | None = None
+) -> int:
+    """How many contacts are in it."""
+    where = condition(tx, segment, now, currency=currency, scope=scope)
+    return int(tx.execute(select(func.count()).select_from(schema.contact).where(where)).scalar_one())
 
 
 def select_ids(
@@ -107,10 +119,11 @@ def select_ids(
     currency: str = "",
     after: int = 0,
     limit: int | None = None,
+    scope: Scope | None = None,
 ) -> list[int]:
     """The ids of the contacts in it, in order, those after `after`: page by page, for as many as there are."""
     contact = schema.contact
-    where = and_(LIVE, contact.c.id > after, _condition(tx, segment, now, currency))
+    where = and_(contact.c.id > after, condition(tx, segment, now, currency=currency, scope=scope))
     return list(tx.execute(select(contact.c.id).where(where).order_by(contact.c.id).limit(limit)).scalars())
 
 

@@ -93,6 +93,9 @@ def _export(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> No
         "what", choices=["customers", "orders", "events", "tickets", "messages", "articles", "deals"]
     )
     sub.add_argument("--as", dest="name", default="", metavar="NAME", help="only what that person may see")
+    sub.add_argument(
+        "--where", default="", metavar="SEGMENT", help="of customers only these: country:DE spent>1000"
+    )
     sub.add_argument("--format", choices=["csv", "json", "xlsx"], default="csv")
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from bot.cli import CommandFailed
 from bot.cli.common import load, print_json, with_store
 from bot.config import Config
-from crm_store import audit, exporter, importer
+from crm_store import audit, exporter, importer, segments
 from crm_store import quality as data
 from crm_store.db import Store
 from crm_store.importer import Defaults, Rejected, Report
@@ -235,11 +235,30 @@ def _as_seen_by(tx: Connection, config: Config, name: str) -> dict[str, Any]:
     }
 
 
+def _segment(arguments: argparse.Namespace, config: Config) -> segments.Segment | None:
+    if not arguments.where:
+        return None
+    if arguments.what != "customers":
+        raise CommandFailed("--where chooses among customers: wellheard export customers --where …")
+    try:
+        return segments.parse(arguments.where, zone=ZoneInfo(config.desk.timezone))
+    except segments.QueryError as error:
+        place = (
+            f"{error.text!r} at character {error.at + 1}" if error.text else f"at character {error.at + 1}"
+        )
+        raise CommandFailed(f"--where is not understood: {error.reason}, {place}") from error
+
+
 def export(arguments: argparse.Namespace) -> int:
     config = load(arguments)
 
+    segment = _segment(arguments, config)
+
     def write(tx: Connection) -> None:
         how = _as_seen_by(tx, config, arguments.name) if arguments.name else {}
+        if segment is not None:
+            currency = config.desk.currency.upper()
+            how["where"] = segments.condition(tx, segment, datetime.now(UTC), currency=currency)
         if arguments.format == "xlsx":
             exporter.workbook(tx, arguments.what, sys.stdout.buffer, **how)
             return

@@ -20,8 +20,11 @@ def set_(ask: Ask) -> Reply:
     field, _, value = rest.partition(" ")
     if not field or not value.strip():
         raise UserError("staff.usage", usage=ask.say("usage.set"))
-    row = contacts.get(ask.turn.tx, contact_id)
-    changes = editing.understood(ask.turn, row, field.strip(" :：="), value)
+    row, name = contacts.get(ask.turn.tx, contact_id), field.strip(" :：=")
+    if space := editing.reached_by(name):
+        editing.add_identity(ask.turn, ask.member, contact_id, space, value)
+        return Reply.of(ask.say("form.customer_saved", name=_name(ask, contact_id)))
+    changes = editing.understood(ask.turn, row, name, value)
     editing.change(ask.turn, ask.member, row, changes)
     return Reply.of(ask.say("form.customer_saved", name=_name(ask, contact_id)))
 

@@ -11,7 +11,7 @@ from bot.office import Turn
 from bot.service import actions, canned, editing, forms, home, opening, snooze, suggesting, verbs
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Form, Reply
-from crm_store import audit, contacts, merges, people, tickets
+from crm_store import audit, contacts, conversations, merges, people, tickets
 
 SEND, OPEN = "send_to_customer", "open_ticket"  # callback ids of the message shortcuts
 ON_TICKET = frozenset(("note", "noted", "macro", "use", "snooze", "snoozed", "fields", "set"))
@@ -43,6 +43,9 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["profile", number, ("note" | "noted") as what] if number.isdigit():
             access.require(turn, member, "note")
             _contact_note(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
+        case ["profile", number, "message"] if number.isdigit():
+            access.require(turn, member, "reply")
+            _write_to(turn, inbound, member, merges.current(turn.tx, int(number[:9])))
         case ["profile", number, ("merge" | "merged") as what] if number.isdigit():
             access.require(turn, member, "merge")
             _merge(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
@@ -168,6 +171,18 @@ def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int,
         forms.open_form(turn, inbound, member, forms.contact_note(turn, contact_id, turn.language_of(member)))
     elif text := inbound.values.get("text", "").strip():
         commands.run(turn, inbound, member, text=f"/note C{contact_id} {text}")
+
+
+def _write_to(turn: Turn, inbound: Inbound, member: Member, contact_id: int) -> None:
+    """Ask for a message to somebody, in their open ticket or in one opened where they wrote last."""
+    access.seen_contact(turn, member, contact_id)
+    scope = access.scope_of(turn, member)
+    opened = tickets.listing(turn.tx, contact_id=contact_id, scope=scope)
+    last = conversations.latest_of(turn.tx, contact_id)
+    if not opened and last is None:
+        raise UserError("profile.no_conversation")
+    ticket = opened[0] if opened else opening.from_message(turn, member, last)
+    actions.reply_form(turn, inbound, member, tickets.by_number(turn.tx, ticket.number))
 
 
 def _merge(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:

@@ -10,6 +10,8 @@ from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
 from crm_store import audit, contacts, people, places
+from crm_store.importing import values
+from crm_store.search import indexing
 
 LONGEST = 2000  # characters of a value
 LONGEST_NAME = 80  # … of a custom field's name
@@ -17,6 +19,10 @@ LONGEST_TAG = 60
 MOST_TAGS = 50
 MOST_FIELDS = 100
 _TEXTS = ("name", "company", "city")
+_REACHED = {  # … and by what somebody is reached, which is no column
+    "form.email": "email",
+    "form.phone": "phone",
+}
 _WORDS = {  # how they are called where they are shown, in any language
     "form.name": "name",
     "profile.company": "company",
@@ -70,13 +76,41 @@ def understood(turn: Turn, row: Any, field: str, value: str) -> dict[str, Any]:
     return {"fields": fields}
 
 
-def change(turn: Turn, member: Member, row: Any, values: dict[str, Any]) -> bool:
+def reached_by(field: str) -> str:
+    """The space of identities that somebody means by a field's name, "" for none."""
+    named = {say(key, lang).casefold(): space for key, space in _REACHED.items() for lang in i18n.languages()}
+    plain = field.casefold()
+    return named.get(plain, plain if plain in _REACHED.values() else "")
+
+
+def add_identity(turn: Turn, member: Member, contact_id: int, space: str, said: str) -> str:
+    """Note an address or a number that staff were told; nobody has proved it. Return it as it is kept. Raise
+    UserError: it is none, or another customer's."""
+    try:
+        if space == "email":
+            (user_id,) = values.emails(said)
+        else:
+            user_id = values.phone(values.clean(said), turn.office.config.desk.country.upper())
+    except (values.Wrong, ValueError) as error:
+        raise UserError("fields.wrong", field=space, value=said[:40]) from error
+    known = contacts.find_identity(turn.tx, space, user_id)
+    if known is not None and known.contact_id != contact_id:
+        raise UserError("fields.taken", value=user_id)
+    if known is None:
+        contacts.add_identity(turn.tx, turn.now, contact_id, space=space, user_id=user_id)
+        indexing.changed(turn.tx, "contact", [contact_id])
+        target = f"contact:{contact_id}"
+        audit.record(turn.tx, turn.now, member.actor, "customer", target, via=turn.via, fields=[space])
+    return user_id
+
+
+def change(turn: Turn, member: Member, row: Any, wanted: dict[str, Any]) -> bool:
     """Change columns of a contact; whether anything was another. What comes back from a form as it was masked
     is no change."""
     region = turn.office.config.desk.country
     changed = {
         key: value
-        for key, value in values.items()
+        for key, value in wanted.items()
         if value != getattr(row, key)
         and not (isinstance(value, str) and value == masking.text(str(getattr(row, key) or ""), region))
     }

@@ -13,7 +13,7 @@ from bot.i18n import say
 from bot.office import Turn
 from bot.service import card, suggesting
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text
-from crm_store import consent, contacts, deals, merges, notes, people, sales, tickets
+from crm_store import consent, contacts, conversations, deals, merges, notes, people, sales, tickets
 from crm_store import profile as profiles
 
 ORDERS = 5
@@ -197,10 +197,7 @@ class Portrait:
     def _talks(self) -> list[str]:
         lines = []
         for talk in profiles.talks(self._tx, self._row.id, limit=TALKS):
-            closed = f"profile.outcome_{talk.outcome}"
-            outcome = (
-                self._say(closed) if closed in i18n.catalogue("en") else self._say(f"status.{talk.outcome}")
-            )
+            outcome = outcome_word(talk.outcome, self._lang)
             parts = [self._ago(talk.at), talk.channel, card.shorten(talk.subject, 60)]
             parts.append(f"#{talk.ticket} {outcome}" if talk.ticket else outcome)
             parts.append(f"{talk.rating} ★" if talk.rating else "")
@@ -214,9 +211,13 @@ class Portrait:
         if newest is not None and self._may("ticket"):
             label = self._say("profile.open", number=newest.number)
             found.append(Button(label, action=f"command:ticket {newest.number}"))
-        if newest is not None and self._may("reply"):
-            label = self._say("profile.message")
-            found.append(Button(label, action=f"ticket:{newest.number}:reply", style="primary"))
+        if self._may("reply") and (newest is not None or conversations.latest_of(self._tx, contact_id)):
+            action = (
+                f"ticket:{newest.number}:reply" if newest is not None else f"profile:{contact_id}:message"
+            )
+            found.append(Button(self._say("profile.message"), action=action, style="primary"))
+        if self._may("history"):
+            found.append(Button(self._say("profile.history"), action=f"command:history C{contact_id}"))
         opens = any(self._turn.office.can(side).forms for side in self._turn.office.sides)
         if opens and self._may("set"):
             found.append(Button(self._say("profile.edit"), action=f"profile:{contact_id}:edit"))
@@ -239,6 +240,12 @@ def order_line(order: Any, lang: str) -> tuple[str, str, str, str]:
         status_word(order.status, lang),
         sales.money(order.amount_minor, order.currency),
     )
+
+
+def outcome_word(outcome: str, lang: str) -> str:
+    """How a conversation ended, in words."""
+    key = f"profile.outcome_{outcome}"
+    return say(key, lang) if key in i18n.catalogue("en") else say(f"status.{outcome}", lang)
 
 
 def status_word(status: str, lang: str) -> str:

@@ -369,6 +369,8 @@ def test_broken_rows_are_named_by_line_and_the_rest_is_imported(cli: Cli) -> Non
     exported = cli("export", "customers")[0]
     assert "li@example.com" in exported
     assert "ann@example.com" in exported
+    only = cli("export", "customers", "--where", "email:ann")[0]
+    assert ("ann@example.com" in only, "li@example.com" in only) == (True, False)
     assert cli("import", "customers", file)[0].startswith("0 new, 0 updated, 2 unchanged")
 
 
