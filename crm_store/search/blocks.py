@@ -1,7 +1,7 @@
 """Postings in few bytes: which ids bear a token, many tokens to a block, compressed.
 
     data = pack({"wjohn": array("I", [3, 9]), "wsmith": array("I", [3])})
-    ids(data, "wjohn")  # [3, 9]
+    dict(ids(data, ["wjohn"]))  # {("token", "wjohn"): [3, 9]}, as iterators
 
 A block holds its tokens in order, how many ids each has, and the ids as differences, byte by byte of equal
 weight: the upper bytes are nearly all alike and cost nothing. 1.5 to 3 bytes an id, a row of a table takes 60.
@@ -16,6 +16,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from operator import sub
+
+from crm_store.search.query import Query
 
 Block = dict[str, "array[int]"]  # the token and its ids, in order
 FULL = 640  # ids in a block, which is then 1 to 2 KB
@@ -48,25 +50,24 @@ def unpack(data: bytes) -> Block:
     return block
 
 
-def ids(data: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, Iterable[int]]]:
-    """Of some tokens, in order, the ids that the block has."""
+def ids(
+    data: bytes, wanted: Sequence[str], letters: Sequence[str] = ()
+) -> Iterator[tuple[Query, Iterable[int]]]:
+    """The ids that the block has of some tokens, which are in order, and of all that begin with some letters."""
     raw = zlib.decompress(data)
     names, counts, start = _head(raw)
     total = sum(counts)
     for token in wanted[bisect_left(wanted, names[0]) : bisect_right(wanted, names[-1])]:
         at = bisect_left(names, token)
         if at < len(names) and names[at] == token:
-            yield token, accumulate(_numbers(raw, start, total, sum(counts[:at]), counts[at]))
-
-
-def beginning(data: bytes, letters: str) -> Iterator[tuple[str, Iterable[int]]]:
-    """The same of all tokens that begin so."""
-    names, _, _ = _head(zlib.decompress(data))
-    start = bisect_left(names, letters)
-    end = start
-    while end < len(names) and names[end].startswith(letters):
-        end += 1
-    return ids(data, names[start:end])
+            place, count = sum(counts[:at]), counts[at]
+            yield ("token", token), accumulate(_numbers(raw, start, total, place, count))
+    for some in letters:
+        at = bisect_left(names, some)
+        while at < len(names) and names[at].startswith(some):
+            place, count = sum(counts[:at]), counts[at]
+            yield ("prefix", some), accumulate(_numbers(raw, start, total, place, count))
+            at += 1
 
 
 def split(block: Block) -> Iterator[tuple[str, int, Block]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from math import log2
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, or_, select, table
 
-from crm_store.search import indexing, names
+from crm_store import schema
+from crm_store.rows import is_postgresql
+from crm_store.search import indexing, names, veil
 from crm_store.search.fold import name_key
 from crm_store.search.query import sql
 from crm_store.search.rank import LEAST, Asked
@@ -21,6 +24,9 @@ READ = ("pinyin", "initials", "sound")
 ANY_NAME = 40.0  # the same where one character is wrong: any name that is nearly it may be meant
 _PUNCTUATION = str.maketrans("", "", " -–()./+·\u00a0")
 _SHORTEST_NUMBER = 4  # digits of a phone's end
+BEHIND = 5000  # addresses that the index has not read yet and that are opened, where they are sealed
+HELD_BY = "identity.user_id"  # what they are sealed as
+identity = schema.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,11 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         " WHERE o.number IN (:bare, :upper, :lower, :hash)",
     ]
     digits = text.translate(_PUNCTUATION)
+    seal = veil.seal_of(tx)
+    sealed = seal is not None
+    addresses = {"text": text, "lowered": lowered, "at": "@" + lowered.lstrip("@"), "plus": "+" + digits}
     values: dict[str, object] = {
-        "text": text,
-        "lowered": lowered,
-        "at": "@" + lowered.lstrip("@"),
-        "plus": "+" + digits,
+        **{name: seal.shut(HELD_BY, one) if seal else one for name, one in addresses.items()},
         "bare": bare,
         "upper": bare.upper(),
         "lower": bare.lower(),
@@ -80,14 +86,16 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         values["handle"] = indexing.named(tx, [handle]).get(handle, 0) if handle else 0
     if digits.isdecimal() and digits.isascii() and len(digits) >= _SHORTEST_NUMBER:
         national = digits.lstrip("0") if len(digits) > 6 else digits
-        low = indexing.tail_of(national)
-        width = 10 ** max(0, indexing.TAIL_DIGITS - len(national))
+        low, below = veil.tail_asked(
+            tx, national, indexing.tail_of(national), 10 ** max(0, indexing.TAIL_DIGITS - len(national))
+        )
+        ends = "" if sealed else " AND i.user_id LIKE :end"
         asked.append(
             # CROSS: SQLite would read all phones first
             "SELECT 4, p.contact_id, 'phone' FROM search_phone p CROSS JOIN identity i WHERE p.tail >= :tail"
-            " AND p.tail < :tail_end AND i.contact_id = p.contact_id AND i.space = 'phone' AND i.user_id LIKE :end"
+            " AND p.tail < :tail_end AND i.contact_id = p.contact_id AND i.space = 'phone'" + ends
         )
-        values |= {"tail": low, "tail_end": low + width, "end": "%" + national}
+        values |= {"tail": low, "tail_end": below} | ({} if sealed else {"end": "%" + national})
     if bare.isdecimal() and bare.isascii() and len(bare) < 10:
         asked.append("SELECT 5, coalesce(merged_into_id, id), 'id' FROM contact WHERE id = :id")
         values["id"] = int(bare)
@@ -97,6 +105,10 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         " WHERE spaces.space IS NOT NULL) " + " UNION ALL ".join(asked) + " LIMIT 200"
     )
     rows = sorted(tx.execute(sql(statement), values).all())
+    if sealed and any(place == 4 for place, _, _ in rows):  # a hash may be another's too
+        whose = _phones(tx, identity.c.contact_id.in_([number for place, number, _ in rows if place == 4]))
+        fit = {number for number, phone in whose if phone.endswith(national)}
+        rows = [row for row in rows if row[0] != 4 or row[1] in fit]
     if not rows:
         return {}
     best = rows[0][0]
@@ -111,6 +123,8 @@ def _exact_behind(tx: Connection, text: str) -> dict[int, str]:
     national = digits.lstrip("0") if len(digits) > 6 else digits
     if not text.startswith("@") and not (digits.isdecimal() and len(national) >= _SHORTEST_NUMBER):
         return {}
+    if veil.seal_of(tx) is not None:
+        return _opened_behind(tx, text, national if digits.isdecimal() else "")
     rows = tx.execute(
         sql(
             "SELECT contact_id, space FROM identity WHERE (contact_id > :last OR contact_id IN"
@@ -124,6 +138,30 @@ def _exact_behind(tx: Connection, text: str) -> dict[int, str]:
         },
     )
     return {contact_id: "phone" if space == "phone" else "handle" for contact_id, space in rows}
+
+
+def _opened_behind(tx: Connection, text: str, national: str) -> dict[int, str]:
+    """The same where SQL sees nothing in an address: each is looked at."""
+    last = indexing.cursors(tx).get("contact", 0)
+    due: Any = select(column("id")).select_from(table("search_due")).where(column("kind") == "contact")
+    behind = or_(identity.c.contact_id > last, identity.c.contact_id.in_(due))
+    found = {
+        number: "phone" for number, phone in _phones(tx, behind) if national and phone.endswith(national)
+    }
+    if text.startswith("@"):
+        handle = text.lstrip("@").lower()
+        query = select(identity.c.contact_id, identity.c.handle).where(behind, identity.c.handle != "")
+        for number, said in tx.execute(query.limit(BEHIND)):
+            if said.lower() == handle:
+                found.setdefault(number, "handle")
+    return found
+
+
+def _phones(tx: Connection, whose: Any) -> list[tuple[int, str]]:
+    query = select(identity.c.contact_id, identity.c.user_id).where(identity.c.space == "phone", whose)
+    return [
+        (number, phone) for number, phone in tx.execute(query.order_by(identity.c.contact_id).limit(BEHIND))
+    ]
 
 
 def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
@@ -183,14 +221,22 @@ def _bearers(tx: Connection, name_ids: list[int], limit: int) -> dict[int, list[
     """Some contacts of each name."""
     if not name_ids:
         return {}
-    listed = ", ".join(str(int(number)) for number in name_ids)
-    first = f"SELECT id AS name_id, contact_id FROM search_name WHERE id IN ({listed})"
-    further = (
-        "SELECT * FROM (SELECT name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k}) t{n}"
-    )
-    each = [further.format(n=int(number), k=int(limit)) for number in name_ids[:limit]]
-    statement = " UNION ALL ".join([first, *each])
+    values: dict[str, object] = {}
+    if is_postgresql(tx):  # one text, so that it is planned but once
+        statement = (
+            "SELECT id, contact_id FROM search_name WHERE id = ANY(CAST(:ids AS integer[])) UNION ALL"
+            " SELECT f.* FROM unnest(CAST(:first AS integer[])) n(id) CROSS JOIN LATERAL"
+            " (SELECT name_id, contact_id FROM search_contact WHERE name_id = n.id LIMIT :limit) f"
+        )
+        values = {"ids": name_ids, "first": name_ids[:limit], "limit": limit}
+    else:
+        listed = ", ".join(str(int(number)) for number in name_ids)
+        first = f"SELECT id AS name_id, contact_id FROM search_name WHERE id IN ({listed})"
+        further = "SELECT * FROM (SELECT name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k}) t{n}"
+        each = [further.format(n=int(number), k=int(limit)) for number in name_ids[:limit]]
+        statement = " UNION ALL ".join([first, *each])
     found: dict[int, list[int]] = {}
-    for name_id, contact_id in tx.execute(indexing.sql_once(statement)):
+    asked = sql(statement) if values else indexing.sql_once(statement)
+    for name_id, contact_id in tx.execute(asked, values):
         found.setdefault(name_id, []).append(contact_id)
     return found

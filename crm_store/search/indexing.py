@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from crm_store import schema
 from crm_store.db import Store
 from crm_store.rows import is_postgresql
-from crm_store.search import tables, tokens
+from crm_store.search import tables, tokens, veil
 from crm_store.search.asking import asking
 from crm_store.search.fold import name_key
 from crm_store.search.query import any_of, listing, sql, token
@@ -43,9 +43,9 @@ def step(tx: Connection, *, limit: int = BATCH) -> int:
     if not _alone(tx):
         return 0
     state = cursors(tx)
-    if state.get("format") != tokens.FORMAT:
+    if state.get("format") != veil.format_of(tx):
         tables.clear(tx)
-        _set(tx, "format", tokens.FORMAT)
+        _set(tx, "format", veil.format_of(tx))
         state = {}
     done = _due(tx, limit)
     for kind in KINDS:
@@ -326,9 +326,10 @@ def _tails(tx: Connection, ids: Sequence[int]) -> list[dict[str, int]]:
         )
     )
     return [
-        {"tail": tail_of(digits), "id": number}
+        {"tail": tail, "id": number}
         for number, space, user_id in known
         if space == "phone" and len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
+        for tail in veil.tails(tx, digits, tail_of(digits))
     ]
 
 
@@ -371,9 +372,10 @@ def _write_names(
         _give(tx, new)
     _count(tx, "search_name", counts)
     for some in _slices(sorted({name_id for name_id, _ in gone})):
-        orphans = tx.execute(
+        rows = tx.execute(
             sql_once(f"SELECT id, key FROM search_name WHERE n <= 0 AND id IN ({_listed(some)})")
-        ).all()
+        )
+        orphans = [(number, veil.opened(tx, key)) for number, key in rows]
         tables.remove(tx, "search_name", [(number, _name_tokens(key)) for number, key in orphans])
         _delete(tx, "search_name", [number for number, _ in orphans])
         _count_words(tx, [key for _, key in orphans], -1)
@@ -433,7 +435,7 @@ def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) ->
     added = {key: highest + i for i, key in enumerate(fresh, 1)}
     tx.execute(
         sql(f"INSERT INTO {table} (id, {column}, n) VALUES (:id, :key, 0)"),
-        [{"id": number, "key": key} for key, number in added.items()],
+        [{"id": number, "key": veil.shut(tx, key)} for key, number in added.items()],
     )
     rows = [(number, _name_tokens(key) if is_name else tokens.of_word(key)) for key, number in added.items()]
     tables.add(tx, table, rows)
@@ -456,8 +458,9 @@ def named(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
 def _ids(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
     known: dict[str, int] = {}
     for some in _slices(sorted(keys)):
-        statement = listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys")
-        known |= dict(tx.execute(statement, {"keys": some}).all())
+        statement = listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys", is_postgresql(tx))
+        stored = {veil.shut(tx, key): key for key in some}
+        known |= {stored[key]: number for key, number in tx.execute(statement, {"keys": list(stored)})}
     return known
 
 
@@ -473,9 +476,10 @@ def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:
     _count(tx, "search_word", Counter({ids[word]: by * count for word, count in words.items()}))
     if by < 0:
         for some in _slices(list(ids.values())):
-            orphans = tx.execute(
+            rows = tx.execute(
                 sql_once(f"SELECT id, word FROM search_word WHERE n <= 0 AND id IN ({_listed(some)})")
-            ).all()
+            )
+            orphans = [(number, veil.opened(tx, word)) for number, word in rows]
             tables.remove(tx, "search_word", [(number, tokens.of_word(word)) for number, word in orphans])
             _delete(tx, "search_word", [number for number, _ in orphans])
 

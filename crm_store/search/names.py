@@ -6,18 +6,16 @@ that the names are only ever asked for by whole words, readings and characters, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from crm_store.search import indexing, pinyin, tokens
-from crm_store.search.asking import asking
-from crm_store.search.query import Query, all_of, any_of, listing, prefix, sql, token
+from crm_store.search.asking import NAMES, asking
+from crm_store.search.query import Query, all_of, any_of, prefix, sql, token
 from crm_store.search.rank import Asked, likeness
 
-CANDIDATES = 300  # names that one question brings
-WORD_CANDIDATES = 1500  # words that share three letters with a misspelt one
 SPELLINGS = 12  # of one word that are tried
 TAIL = 1000  # contacts behind the index that are looked at one by one
 GOOD = 84.0  # with names that fit so well, wider questions are not asked
@@ -38,7 +36,7 @@ class Found:
             if number not in self.names:
                 self.names[number] = (key, n, *self.asked.fits(key))
 
-    def ask(self, query: Query, limit: int = CANDIDATES) -> int:
+    def ask(self, query: Query, limit: int = NAMES) -> int:
         """Take the names that fit a question and return how many those were."""
         rows = self.index.names(query, limit)
         self.take(rows)
@@ -58,12 +56,30 @@ class Found:
 def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
     """The names that may be meant, scored."""
     found = Found(tx, asked, wanted)
+    found.index.soon(names=_likely(asked), words=() if asked.run else map(_less, asked.words))
     _whole(found)
     if asked.run:
         _by_characters(found)
     elif asked.words:
         _by_letters(found)
     return found
+
+
+def _likely(asked: Asked) -> Iterable[Query]:
+    """What most searches come to ask of names."""
+    yield token(tokens.of_key(asked.key))
+    yield from (token("w" + word) for word in (*asked.words, *_splits(asked)))
+    if asked.run:
+        yield from map(token, tokens.pairs(asked.run) or asked.run)
+        yield from (token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
+        yield from (token(kind + heard) for heard in asked.heard for kind in "qp")
+    elif asked.letters and len(asked.words) < 4:
+        yield from _pinyin(asked)
+
+
+def _less(word: str) -> Query:
+    """Of words: one mistake away."""
+    return any_of(token("d" + shorter) for shorter in sorted(tokens.shortened(word)))
 
 
 def _whole(found: Found) -> None:
@@ -86,7 +102,7 @@ def _by_characters(found: Found) -> None:
         return
     if asked.readings:
         whole = any_of(token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
-        found.ask(whole, CANDIDATES // 3 if found.enough() else CANDIDATES)
+        found.ask(whole, NAMES // 3 if found.enough() else NAMES)
         if found.enough():
             return
         found.ask(any_of(token(kind + heard) for heard in asked.heard for kind in "qp"))
@@ -110,14 +126,14 @@ def _by_letters(found: Found) -> None:
     asked = found.asked
     if found.enough(99.5):
         return
-    known = _known(found.tx, [*asked.words, *_splits(asked)])
+    known = found.index.known([*asked.words, *_splits(asked)])
     if all(word in known for word in asked.words):
         found.ask(all_of(token("w" + word) for word in asked.words))
     if asked.letters and len(asked.words) < 4:
         _as_pinyin(found)
     if any(why in ("exact", "words") for *_, why in found.names.values()) and len(asked.words) > 1:
         return
-    _beginnings(found, known)
+    _beginnings(found)
     if found.enough():
         return
     _misspelt(found, known)
@@ -138,14 +154,15 @@ def _as_pinyin(found: Found) -> None:
         found.ask(prefix("i" + asked.letters[0]), 100)
 
 
-def _known(tx: Connection, words: Sequence[str]) -> dict[str, int]:
-    """Which of the words there are, and in how many names."""
-    if not words:
-        return {}
-    rows = tx.execute(
-        listing("SELECT word, n FROM search_word WHERE word IN :keys"), {"keys": list(set(words))}
-    )
-    return dict(rows.all())
+def _pinyin(asked: Asked) -> Iterable[Query]:
+    """What _as_pinyin asks for, all of it."""
+    longest = max(map(len, asked.letters))
+    yield from (token("p" + letters) for letters in asked.letters)
+    if longest <= tokens.INITIALS_LIMIT:
+        yield from (token("i" + letters) for letters in asked.letters)
+    if longest > 3:
+        yield from (token(kind + letters) for letters in asked.slurred for kind in "qp")
+        yield from (prefix("p" + letters) for letters in asked.letters[:2])
 
 
 def _splits(asked: Asked) -> list[str]:
@@ -156,35 +173,23 @@ def _splits(asked: Asked) -> list[str]:
     return [part for i in range(2, len(word) - 1) for part in (word[:i], word[i:])]
 
 
-def _beginnings(found: Found, known: dict[str, int]) -> None:
+def _beginnings(found: Found) -> None:
     """Words that were not typed to their end: "joh smi"."""
-    tx, choices = found.tx, []
-    for word in found.asked.words:
-        longer = [
-            row.word
-            for row in tx.execute(
-                sql(
-                    "SELECT word FROM (SELECT word, n FROM search_word WHERE word >= :word AND word < :after"
-                    " ORDER BY word LIMIT 2000) w ORDER BY n DESC LIMIT 40"
-                ),
-                {"word": word, "after": word + "\U0010fffd"},
-            )
-        ]
-        if not longer:
-            return
-        choices.append(any_of(token("w" + other) for other in longer))
-    found.ask(all_of(choices), 100)
+    choices = found.index.longer(found.asked.words)
+    if all(choices):
+        found.ask(all_of(any_of(token("w" + other) for other in longer) for longer in choices), 100)
 
 
-def _misspelt(found: Found, known: dict[str, int]) -> None:
+def _misspelt(found: Found, known: set[str]) -> None:
     asked = found.asked
-    spellings = {word: _spellings(found, word) for word in asked.words}
+    spellings = _spellings(found, asked.words)
     _combined(found, [spellings[word] for word in asked.words])
     words = asked.words
     if found.best() < GOOD:
         for i in range(len(words) - 1):  # a space too many
             joined = [*words[:i], words[i] + words[i + 1], *words[i + 2 :]]
-            _combined(found, [spellings.get(word) or _spellings(found, word) for word in joined])
+            spellings |= _spellings(found, [word for word in joined if word not in spellings])
+            _combined(found, [spellings[word] for word in joined])
     if len(words) == 1:  # a space too few
         word = words[0]
         parts = [(word[:i], word[i:]) for i in range(2, len(word) - 1)]
@@ -195,7 +200,8 @@ def _misspelt(found: Found, known: dict[str, int]) -> None:
         if found.best() < GOOD:
             half.sort(key=lambda pair: -max(len(part) for part in pair if part in known))
             for pair in half[:4]:
-                _combined(found, [[part] if part in known else _spellings(found, part) for part in pair])
+                likely = _spellings(found, [part for part in pair if part not in known])
+                _combined(found, [likely.get(part, [part]) for part in pair])
     elif found.best() < 75:  # a word that is not in the name
         for word in words:
             if len(word) > 2:
@@ -207,35 +213,52 @@ def _combined(found: Found, choices: Sequence[Sequence[str]]) -> None:
     """Names that have one of the spellings of each word; the likeliest spellings first, they are few."""
     if not all(choices):
         return
-    for width in (2, SPELLINGS):
-        if found.ask(all_of(any_of(token("w" + word) for word in some[:width]) for some in choices)) and (
-            found.enough(90.0)
-        ):
-            return
+    few, many = (
+        all_of(any_of(token("w" + word) for word in some[:width]) for some in choices)
+        for width in (2, SPELLINGS)
+    )
+    found.index.soon(names=[many], rows=True)
+    if not (found.ask(few) and found.enough(90.0)):
+        found.ask(many)
 
 
-def _spellings(found: Found, word: str) -> list[str]:
-    """The words there are that this one may be meant for, the likeliest first."""
-    rows = found.index.words(any_of(token("d" + shorter) for shorter in tokens.shortened(word)), 200)
-    close = {other: n for other, n in rows if likeness(word, other) > 0.6}
-    threes = sorted(tokens.threes(word))
-    if threes and len(word) > 4 and (len(close) < 4 or len(word) > 6):
-        rows = found.index.words(any_of(token("t" + three) for three in threes), WORD_CANDIDATES)
-        close |= {other: n for other, n in rows if likeness(word, other) > 0.6}
-    ordered = sorted(close, key=lambda other: (-round(likeness(word, other), 2), -close[other]))
-    return ordered[:SPELLINGS]
+def _spellings(found: Found, words: Sequence[str]) -> dict[str, list[str]]:
+    """The words there are that each of these may be meant for, the likeliest first."""
+    less = {word: _less(word) for word in words}
+    threes = {
+        word: any_of(token("t" + three) for three in sorted(tokens.threes(word)))
+        for word in words
+        if len(word) > 4
+    }
+    found.index.soon(words=[*less.values(), *threes.values()], rows=True)
+    likely: dict[str, list[str]] = {}
+    for word in words:
+        close = _close(word, found.index.words(less[word]))
+        if word in threes and (len(close) < 4 or len(word) > 6):
+            close |= _close(word, found.index.words(threes[word]))
+        ordered = sorted(close, key=_by_likeness(word, close))
+        likely[word] = ordered[:SPELLINGS]
+    return likely
+
+
+def _by_likeness(word: str, close: dict[str, int]) -> Callable[[str], tuple[float, int]]:
+    return lambda other: (-round(likeness(word, other), 2), -close[other])
+
+
+def _close(word: str, others: Iterable[tuple[str, int]]) -> dict[str, int]:
+    return {other: n for other, n in others if likeness(word, other) > 0.6}
 
 
 def behind(tx: Connection, asked: Asked) -> list[tuple[int, float, str]]:
     """Contacts that the index has not read yet, scored one by one: (contact, score, why)."""
-    last = indexing.cursors(tx).get("contact", 0)
     ids = list(
         tx.execute(
             sql(
-                "SELECT id FROM (SELECT id FROM contact WHERE id > :last ORDER BY id DESC LIMIT :limit) n"
+                "SELECT id FROM (SELECT id FROM contact WHERE id > coalesce("
+                "(SELECT value FROM search_state WHERE name = 'contact'), 0) ORDER BY id DESC LIMIT :limit) n"
                 " UNION SELECT id FROM search_due WHERE kind = 'contact'"
             ),
-            {"last": last, "limit": TAIL},
+            {"limit": TAIL},
         ).scalars()
     )
     found = []

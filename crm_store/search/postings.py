@@ -6,17 +6,17 @@ search_fresh    postings that are in no block yet, and those that are to leave t
 Reading takes all tokens of a question, and of the next ones, from both tables in one statement; the sets are
 put together here. Writing adds rows to search_fresh, and now and then the blocks they belong to are rewritten:
 in order, some at a time, so that many fall into each. A GIN index over tokens took five times the room, most
-of it for the tokens it is made from, and a question each 0.4 ms. The kinds of tokens are told apart by their
-first letter: names and words share the table.
+of it for the tokens it is made from, and a question each 0.4 ms. Names and words share the tables: the first
+character of a term tells whose token it is.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -26,26 +26,26 @@ from crm_store.search.query import Query, Token, sql
 DENSE = 16  # postings that wait for each block, on the average, before blocks are rewritten
 FEW = 20_000  # that many wait in any case
 AT_ONCE = 4000  # of them are taken into their blocks in one statement
-BEGINNING_BLOCKS = 12  # that a beginning is looked for in
+BEGINNING_BLOCKS = 2  # that a beginning is looked for in: a hundred names are enough
 LAST = "\U0010fffd"
+NAME, WORD = "n", "w"  # whose token a term is
 
 _FLOOR = (
     "SELECT term, first, data FROM search_block WHERE (term, first) <= (t.term, {id})"
     " ORDER BY term DESC, first DESC LIMIT 1"
 )
-_FETCH = (
-    f"SELECT b.term, b.first, b.data, false FROM unnest(CAST(:terms AS text[])) t(term)"
-    f" CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b"
-    " UNION ALL SELECT term, first, data, false FROM search_block WHERE term = ANY(CAST(:terms AS text[]))"
-    " UNION ALL SELECT term, id, NULL, gone FROM search_fresh WHERE term = ANY(CAST(:terms AS text[]))"
-)
-_BEGIN = (
-    f"SELECT b.term, b.first, b.data, false FROM (SELECT CAST(:letters AS text) AS term) t"
-    f" CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b UNION ALL (SELECT term, first, data, false FROM search_block"
-    " WHERE term >= :letters AND term < :after ORDER BY term, first LIMIT :blocks)"
-    " UNION ALL (SELECT term, id, NULL, gone FROM search_fresh WHERE term >= :letters AND term < :after"
-    " ORDER BY term, id LIMIT 2000)"
-)
+_FETCH = f"""
+SELECT b.term, b.first, b.data, false FROM unnest(CAST(:terms AS text[]) || CAST(:letters AS text[])) t(term)
+    CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b
+UNION ALL SELECT term, first, data, false FROM search_block WHERE term = ANY(CAST(:terms AS text[]))
+UNION ALL SELECT term, id, NULL, gone FROM search_fresh WHERE term = ANY(CAST(:terms AS text[]))
+UNION ALL SELECT b.term, b.first, b.data, false FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
+    (SELECT term, first, data FROM search_block WHERE term >= t.term AND term < t.term || :last
+    ORDER BY term, first LIMIT {BEGINNING_BLOCKS}) b
+UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
+    (SELECT term, id, gone FROM search_fresh WHERE term >= t.term AND term < t.term || :last
+    ORDER BY term, id LIMIT 1000) f
+"""
 _HIT = (
     "SELECT b.term, b.first, b.data FROM search_block b JOIN (SELECT DISTINCT f.term, f.first"
     " FROM unnest(CAST(:terms AS text[]), CAST(:ids AS integer[])) t(term, id)"
@@ -59,75 +59,82 @@ class Postings:
 
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
-        self._known: dict[Token, set[int]] = {}
-        self._begun: dict[Token, set[int]] = {}
+        self._known: dict[Query, set[int]] = {}
 
-    def soon(self, tokens: Iterable[Token]) -> None:
-        """Read these, in one question to the database."""
-        wanted = sorted(set(tokens) - self._known.keys())
+    def ids(self, *queries: Query) -> list[set[int]]:
+        """Who fits each of the questions."""
+        self.soon(queries)
+        return list(map(self._fitting, queries))
+
+    def soon(self, queries: Iterable[Query]) -> None:
+        """Read what these ask for, in one question to the database."""
+        wanted = set(chain.from_iterable(map(_leaves, queries))) - self._known.keys()
         if not wanted:
             return
-        rows = self._tx.execute(sql(_FETCH), {"terms": wanted})
-        self._known |= _collected(rows, lambda data: blocks.ids(data, wanted), wanted)
-
-    def ids(self, query: Query) -> set[int]:
-        """Who fits the question."""
-        self.soon(_tokens(query))
-        return self._fitting(query)
+        words = sorted(word for kind, word in wanted if kind == "token")
+        letters = sorted(word for kind, word in wanted if kind == "prefix")
+        found: dict[Query, set[int]] = {leaf: set() for leaf in wanted}
+        gone: list[tuple[Query, int]] = []
+        seen: set[tuple[str, int]] = set()
+        for term, number, data, left in self._tx.execute(
+            sql(_FETCH), {"terms": words, "letters": letters, "last": LAST}
+        ):
+            if data is None:
+                leaves = [("token", term), *(("prefix", some) for some in letters if term.startswith(some))]
+                for leaf in leaves:
+                    if left:
+                        gone.append((leaf, number))
+                    elif leaf in found:
+                        found[leaf].add(number)
+            elif (term, number) not in seen:
+                seen.add((term, number))
+                for leaf, numbers in blocks.ids(data, words, letters):
+                    found[leaf].update(numbers)
+        for leaf, number in gone:
+            if leaf in found:
+                found[leaf].discard(number)
+        self._known |= found
 
     def _fitting(self, query: Query) -> set[int]:
         match query:
-            case ("token", word):
-                return self._known[word]
-            case ("prefix", word):
-                return self._beginning(word)
             case ("all", inner):
                 least, *others = sorted(map(self._fitting, inner), key=len)
                 return least.intersection(*others)
             case ("any", inner):
                 return set().union(*map(self._fitting, inner))
-        raise ValueError(query)
+        return self._known[query]
 
-    def _beginning(self, letters: str) -> set[int]:
-        if letters not in self._begun:
-            values = {"letters": letters, "after": letters + LAST, "blocks": BEGINNING_BLOCKS}
-            rows = self._tx.execute(sql(_BEGIN), values)
-            found = _collected(rows, lambda data: blocks.beginning(data, letters), ())
-            self._begun[letters] = set().union(*found.values())
-        return self._begun[letters]
-
-
-def _collected(rows: Iterable[Any], read: Any, wanted: Iterable[Token]) -> dict[Token, set[int]]:
-    """What blocks and fresh rows say together."""
-    found: dict[Token, set[int]] = {token: set() for token in wanted}
-    gone: dict[Token, set[int]] = {}
-    seen: set[tuple[str, int]] = set()
-    for term, number, data, left in rows:
-        if data is None:
-            (gone if left else found).setdefault(term, set()).add(number)
-        elif (term, number) not in seen:
-            seen.add((term, number))
-            for token, numbers in read(data):
-                found.setdefault(token, set()).update(numbers)
-    for token, numbers in gone.items():
-        if token in found:
-            found[token] -= numbers
-    return found
+    def nearest(self, query: Query, limit: int) -> list[int]:
+        """Who fits most of the parts of a question."""
+        self.soon([query])
+        parts = query[1] if query[0] == "any" else [query]
+        counts = Counter(chain.from_iterable(map(self._fitting, parts)))
+        if len(counts) <= limit:
+            return list(counts)
+        return [number for number, _ in counts.most_common(limit)]
 
 
-def _tokens(query: Query) -> Iterable[Token]:
+def of(whose: str, query: Query) -> Query:
+    """The question as it is asked of names or of words."""
     kind, inner = query
-    if kind == "token":
-        return (inner,)
-    return chain.from_iterable(map(_tokens, inner)) if kind in ("all", "any") else ()
+    if kind in ("all", "any"):
+        return (kind, tuple(of(whose, one) for one in inner))
+    return (kind, whose + inner)
+
+
+def _leaves(query: Query) -> Iterable[Query]:
+    kind, inner = query
+    return chain.from_iterable(map(_leaves, inner)) if kind in ("all", "any") else (query,)
 
 
 # --- writing ------------------------------------------------------------------------------------------
 
 
-def write(tx: Connection, rows: Sequence[tuple[int, Iterable[Token]]], *, gone: bool = False) -> None:
+def write(
+    tx: Connection, whose: str, rows: Sequence[tuple[int, Iterable[Token]]], *, gone: bool = False
+) -> None:
     """Note that these ids bear these tokens, or do not any more."""
-    pairs = [(token, number) for number, tokens in rows for token in tokens]
+    pairs = [(whose + token, number) for number, tokens in rows for token in tokens]
     if not pairs:
         return
     tx.execute(

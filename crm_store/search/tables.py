@@ -17,12 +17,13 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from crm_store.rows import is_postgresql
-from crm_store.search import postings
+from crm_store.search import postings, veil
 from crm_store.search.query import Query, Token, sql
 
 Index = Literal["search_name", "search_word", "search_message", "search_text"]
 INDEXES: tuple[Index, ...] = ("search_name", "search_word", "search_message", "search_text")
-BLOCKS: tuple[Index, ...] = ("search_name", "search_word")  # … of which these are in blocks on PostgreSQL
+# … of which these are in blocks on PostgreSQL
+BLOCKS: dict[Index, str] = {"search_name": postings.NAME, "search_word": postings.WORD}
 TABLES = ("search_state", "search_due", "search_name", "search_contact", "search_phone", "search_word")
 
 
@@ -72,8 +73,9 @@ def add(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Token]]
     """Index rows that are not in the index."""
     if not rows:
         return
+    rows = veil.indexed(tx, index, rows)
     if is_postgresql(tx) and index in BLOCKS:
-        postings.write(tx, rows)
+        postings.write(tx, BLOCKS[index], rows)
         return
     if is_postgresql(tx):
         statement = (
@@ -92,8 +94,9 @@ def remove(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Toke
     """Take rows out of the index. The tokens must be those they were added with."""
     if not rows:
         return
+    rows = veil.indexed(tx, index, rows)
     if is_postgresql(tx) and index in BLOCKS:
-        postings.write(tx, rows, gone=True)
+        postings.write(tx, BLOCKS[index], rows, gone=True)
         return
     if is_postgresql(tx):
         tx.execute(sql(f"DELETE FROM {index}_tokens WHERE id = :id"), [{"id": number} for number, _ in rows])

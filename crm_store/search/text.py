@@ -20,7 +20,7 @@ from crm_store import schema, sealed_scan
 from crm_store import scope as scopes
 from crm_store.rows import is_postgresql
 from crm_store.scope import Scope
-from crm_store.search import indexing, tables, tokens
+from crm_store.search import indexing, tables, tokens, veil
 from crm_store.search.fold import fold, is_cjk, parts
 from crm_store.search.query import Query, all_of, prefix, token
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
@@ -244,7 +244,7 @@ def _messages(
     found = [_match(row, asked) for row in behind if _fits(asked.terms, row.subject, row.text)]
     matching = (
         text(tables.matching(tx, "search_message"))
-        .bindparams(query=tables.rendered(tx, _as_tokens(asked.terms)))
+        .bindparams(query=tables.rendered(tx, veil.asked(tx, _as_tokens(asked.terms))))
         .columns(column("id"))
         .subquery("f")
     )
@@ -301,7 +301,7 @@ def _texts(
     indexed = table("search_text", column("id"), column("kind"), column("ref"), column("text"))
     matching = (
         text(tables.matching(tx, "search_text"))
-        .bindparams(query=tables.rendered(tx, _as_tokens(asked.terms)))
+        .bindparams(query=tables.rendered(tx, veil.asked(tx, _as_tokens(asked.terms))))
         .columns(column("id"))
         .subquery("f")
     )
