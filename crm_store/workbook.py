@@ -12,8 +12,9 @@ from typing import IO
 from xml.sax.saxutils import escape
 
 ROWS = 1_048_576  # that a sheet can hold
-CELL = 32_767  # characters that a cell can hold
+CELL = 32_767  # characters that a cell can hold, in units of UTF-16
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")  # text of this look would be read as another character
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -51,7 +52,10 @@ def _row(cells: list[str | int | float]) -> bytes:
 def _cell(value: str | int | float) -> str:
     if not isinstance(value, str):
         return f"<c><v>{value}</v></c>"
-    text = escape(_ILLEGAL.sub("", value)[:CELL])
+    text = _ILLEGAL.sub("", value)[:CELL]
+    if len(text) * 2 > CELL:  # some of them may be two units
+        text = text.encode("utf-16-le")[: 2 * CELL].decode("utf-16-le", "ignore")
+    text = _ESCAPE.sub("_x005F_", escape(text))
     return f'<c t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>' if text else "<c/>"
 
 

@@ -84,7 +84,7 @@ def _deal(
     row: Row, defaults: Defaults, table: Mapping[str, str], rejected: list[Rejected]
 ) -> DealRow | Rejected:
     said, _ = said_in("deals", row)
-    key, title = values.clean(said.get("key")), values.clean(said.get("title"))
+    key, title = values.key(said.get("key")), values.clean(said.get("title"))
     if not key or not title:
         return Rejected(row.line, "missing", {"fields": "key" if not key else "title"})
     found: dict[str, Any] = {"title": title[:TITLE]}
@@ -98,6 +98,8 @@ def _deal(
     if "amount" in said:
         currency = values.clean(said.get("currency"))
         found["amount_minor"], found["currency"] = values.money(said["amount"], currency, defaults)
+        if found["amount_minor"] < 0:
+            raise Wrong("amount", said["amount"])
     if said.get("expected_on"):
         at = values.moment(said["expected_on"], defaults)
         found["expected_on"] = at.astimezone(defaults.timezone).date()

@@ -42,8 +42,13 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     if above:
                         header, above = named, False
                         continue
-                    values = zip(header, map(_value, cells), strict=False)
-                    yield number, {name: cell for name, cell in values if name}
+                    row: dict[str, Any] = {}
+                    for column, cell in zip(header, map(_value, cells), strict=False):
+                        if column and not _filled(
+                            row.get(column)
+                        ):  # of two of one name the first that is filled
+                            row[column] = cell
+                    yield number, row
     except (python_calamine.CalamineError, OSError) as error:
         raise ValueError(f"this is no workbook that can be read: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,10 @@ from crm_store.exporter import unguarded
 from crm_store.importing import excel
 
 SAMPLE = 65_536
+CELL = (
+    1 << 20
+)  # characters: an article has more than the csv module's 131,072; a quote left open costs as many
+csv.field_size_limit(CELL)
 DELIMITERS = ",;\t|"
 DOUBTFUL = 262_144  # bytes from the first that is not UTF-8 on which decide what it is instead
 GB_USUAL = range(0xB0, 0xD8)  # lead bytes of the 3,755 most frequent characters
@@ -124,21 +129,27 @@ def _first_character(stream: TextIO) -> str:
 
 
 def _csv(stream: TextIO, known: Callable[[str], bool]) -> Iterator[Row]:
-    header: list[str] = []
-    start = 0
-    head = ""
+    start, head, delimiter = 0, "", ""
     while not head.strip():
         start += 1
-        head = stream.readline()
+        head = stream.readline(CELL + 1)
         if not head:
             return
-    delimiter = max(DELIMITERS, key=lambda sign: _fit(head, sign, known))
-    header = [name.strip().strip("\ufeff") for name in next(csv.reader([head], delimiter=delimiter))]
-    reader = csv.reader(stream, delimiter=delimiter)
+        if (
+            head[:4].lower() == "sep=" and len(head.strip()) == 5
+        ):  # a spreadsheet's own line before the header
+            delimiter, head = head[4], ""
+    delimiter = delimiter or max(DELIMITERS, key=lambda sign: _fit(head, sign, known))
+    reader = csv.reader(itertools.chain([head], stream), delimiter=delimiter)
+    try:
+        named = next(reader)  # may stand on several lines
+    except csv.Error as error:
+        raise ValueError(f"its first line names no columns: {error}") from error
+    header = [" ".join(name.replace("\ufeff", "").split()) for name in named]
     width = len(header)
     plain = all(header) and len(set(header)) == width
     while True:
-        line = start + reader.line_num + 1
+        line = start + reader.line_num
         try:
             cells = next(reader)
         except StopIteration:
@@ -179,7 +190,7 @@ def _json_lines(stream: TextIO) -> Iterator[Row]:
 
 def _json_array(stream: TextIO) -> Iterator[Row]:
     """The objects of one long list, without reading it whole: each is cut out by its braces."""
-    depth, quoted, escaped, line, start = 0, False, False, 1, 1
+    depth, quoted, escaped, bare, line, start = 0, False, False, False, 1, 1
     piece: list[str] = []
     while block := stream.read(SAMPLE):
         begin = 0
@@ -195,6 +206,8 @@ def _json_array(stream: TextIO) -> Iterator[Row]:
                     quoted = False
             elif character == '"':
                 quoted = True
+                if depth == 1:
+                    yield Row(line, {}, "json")  # a text among the objects
             elif character in "{[":
                 depth += 1
                 if depth == 2:
@@ -205,6 +218,10 @@ def _json_array(stream: TextIO) -> Iterator[Row]:
                     piece.append(block[begin : position + 1])
                     yield _object(start, "".join(piece))
                     piece = []
+            elif depth == 1:
+                was, bare = bare, not character.isspace() and character != ","
+                if bare and not was:
+                    yield Row(line, {}, "json")  # a number, a word
         if depth > 1:
             piece.append(block[begin:])
             if sum(map(len, piece)) > 64 * SAMPLE:

@@ -117,7 +117,8 @@ def orders(rows: Iterable[Row], defaults: Defaults) -> Iterator[OrderRow | Rejec
             yield Rejected(row.line, row.broken)
             continue
         said, _ = said_in("orders", row)
-        if group and values.clean(said.get("number")) != values.clean(group[0][1].get("number")):
+        number = values.clean(said.get("number"))
+        if group and (not number or number != values.clean(group[0][1].get("number"))):
             yield from _order(group, defaults)
             group = []
         group.append((row, said))
@@ -141,6 +142,9 @@ def articles(rows: Iterable[Row], defaults: Defaults) -> Iterator[ArticleRow | R
         ]
         if missing:
             yield Rejected(row.line, f"no_{missing[0]}")
+            continue
+        if max(len(key), len(title)) > values.LONGEST:
+            yield Rejected(row.line, "too_long", {"value": key[:80]})
             continue
         listed = values.listed(said.get("phrasings"))
         if not isinstance(listed, list):
@@ -216,8 +220,12 @@ def customer_of(
                 guessed.append(("country", told, "phone"))
         except Wrong as wrong:
             rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
-    if "ref" in said and (ref := values.clean(said["ref"])):
-        keys.append(("ref", ref))
+    if "ref" in said:
+        try:
+            if ref := values.key(said["ref"]):
+                keys.append(("ref", ref))
+        except Wrong as wrong:
+            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
     if "telegram" in said:
         try:
             if known_as := values.handle(said["telegram"]):
@@ -227,20 +235,27 @@ def customer_of(
     name = values.name(get("name", ""), notes) or _whole_name(said)
     if not name and mail and (told := guesses.name_from(mail)):
         guessed.append(("name", told, "email"))
+    texts = {
+        "name": name,
+        "company": values.name(said["company"], notes, "company") if "company" in said else "",
+        "country": country,
+        "city": values.name(said["city"], notes, "city") if "city" in said else "",
+        "language": _language(values.clean(said["language"])) if "language" in said else "",
+    }
+    for column, text in texts.items():
+        if len(text) > values.LONGEST:
+            rejected.append(Rejected(line, "too_long", {"field": column, "value": text[:80]}))
+            texts[column] = ""
     return CustomerRow(
         line,
         tuple(keys),
-        name,
-        values.name(said["company"], notes, "company") if "company" in said else "",
-        country,
-        values.name(said["city"], notes, "city") if "city" in said else "",
-        _language(values.clean(said["language"])) if "language" in said else "",
-        values.timezone(said["timezone"]) if "timezone" in said else "",
-        tuple(values.several(said["tags"])) if "tags" in said else (),
-        extra,
-        tuple(guessed),
-        tuple(notes),
-        values.consents(said["consent"]) if "consent" in said else (),
+        timezone=values.timezone(said["timezone"]) if "timezone" in said else "",
+        tags=tuple(values.several(said["tags"])) if "tags" in said else (),
+        fields=extra,
+        guessed=tuple(guessed),
+        notes=tuple(notes),
+        consents=values.consents(said["consent"]) if "consent" in said else (),
+        **texts,
     )
 
 
@@ -271,8 +286,9 @@ def _whole_name(said: dict[str, Any]) -> str:
 def _order(group: list[tuple[Row, dict[str, Any]]], defaults: Defaults) -> Iterator[OrderRow | Rejected]:
     line, said = group[0][0].line, group[0][1]
     number = values.clean(said.get("number"))
-    if not number:
-        yield from (Rejected(row.line, "no_number") for row, _ in group)
+    if not number or len(number) > values.LONGEST:
+        why = "too_long" if number else "no_number"
+        yield from (Rejected(row.line, why, {"value": number[:80]} if number else {}) for row, _ in group)
         return
     rejected: list[Rejected] = []
     customer = customer_of(line, said, defaults, rejected)
@@ -326,9 +342,10 @@ def _amounts(
         raise Wrong("currency", " ".join(sorted(used)))
     if not used:
         raise Wrong("no_amount", "")
-    if totals and not each_its_own:
-        return totals[0][0], used.pop(), lines
-    return sum(line.amount_minor for line in lines), used.pop(), lines
+    total = totals[0][0] if totals and not each_its_own else sum(line.amount_minor for line in lines)
+    if max(map(abs, (total, *(line.amount_minor for line in lines)))) > values.LARGEST:
+        raise Wrong("amount", total)
+    return total, used.pop(), lines
 
 
 def _items(said: dict[str, Any]) -> list[dict[str, Any]]:

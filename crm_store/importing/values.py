@@ -52,12 +52,16 @@ class Note(NamedTuple):
 
 
 Notes = list[Note]
+LARGEST = 10**15  # minor units, as the API takes them: exact in every JSON reader, and sums stay numbers
+LONGEST = 200  # characters of a name, a number or a key: PostgreSQL cannot index some thousand
 
 _SEVERAL = re.compile(r"[,;|\n，；、]")
 _YES = frozenset(("yes", "y", "true", "1", "on", "granted", "是", "同意", "已同意"))
 _NO = frozenset(("no", "n", "false", "0", "off", "withdrawn", "否", "不同意", "已撤回"))
 _WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0b\uff20\u3000]+")  # letters, digits, + @
 _PLAIN_ADDRESS = re.compile(r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
+_LETTERS_INSIDE = re.compile(r"\d[^\W\d_]+[+-]?\d")  # 1.38E+10: a spreadsheet has lost the rest
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")  # 1,234,567; in India 12,34,567
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _ADDRESS = re.compile(
     r"[^\s@<>\"',;:()\[\]]{1,64}@(?:[^\s@<>\"',;:()\[\].]{1,63}\.)+[^\s@<>\"',;:()\[\].\d]{2,63}"
@@ -121,13 +125,19 @@ def emails(value: Any, notes: Notes | None = None) -> list[str]:
 
     Slips in the domains of the big providers are corrected where there are `notes` to say so.
     """
-    if type(value) is str and (plain := value.lower()) and _PLAIN_ADDRESS.fullmatch(plain):
+    if (
+        type(value) is str
+        and len(value) <= 254
+        and (plain := value.lower())
+        and _PLAIN_ADDRESS.fullmatch(plain)
+    ):
         return [_provider(plain, notes)]
     found: list[str] = []
     for part in several(value):
-        text = unicodedata.normalize("NFKC", part).lower().removeprefix("mailto:").replace(" ", "")
-        bare = re.sub(r"^.*<([^<>]*)>$", r"\1", text)
-        if not _ADDRESS.fullmatch(bare) or ".." in bare or bare.startswith(".") or ".@" in bare:
+        text = unicodedata.normalize("NFKC", part).lower()
+        bare = re.sub(r"^.*<([^<>]*)>$", r"\1", text).strip().removeprefix("mailto:")
+        bare = re.sub(r" ?([@.]) ?", r"\1", bare)  # "anna @ example . com"; other spaces may stand for a sign
+        if len(bare) > 254 or not _ADDRESS.fullmatch(bare) or ".." in bare or bare[0] == "." or ".@" in bare:
             raise Wrong("email", part)
         if notes is not None and not part.isascii() and bare.isascii() and _WIDE.search(part):
             notes.append(Note("email", bare, part, "width"))
@@ -163,7 +173,7 @@ def phones(value: Any, region: str, notes: Notes | None = None) -> list[str]:
 def phone(text: str, region: str) -> str:
     """One number in E.164. Raise Wrong."""
     number = _phone(text, region)
-    if not number:
+    if not number or _LETTERS_INSIDE.search(text):
         raise Wrong("phone", text)
     return number
 
@@ -175,6 +185,14 @@ def name(value: Any, notes: Notes, field: str = "name") -> str:
         plain = clean(_WIDE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text))
         notes.append(Note(field, plain, text, "width"))
         return plain
+    return text
+
+
+def key(value: Any) -> str:
+    """What a thing is called by, one line. Raise Wrong for what is too long to be found by."""
+    text = clean(value)
+    if len(text) > LONGEST:
+        raise Wrong("too_long", text)
     return text
 
 
@@ -202,9 +220,11 @@ def _timezone(text: str) -> str:
 
 def whole(value: Any, default: int = 1) -> int:
     """A quantity. Raise Wrong."""
-    text = unicodedata.normalize("NFKC", clean(value)).replace(",", "")
+    text = unicodedata.normalize("NFKC", clean(value))
     if not text:
         return default
+    if _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
     try:
         number = Decimal(text)
     except InvalidOperation as error:
@@ -215,11 +235,12 @@ def whole(value: Any, default: int = 1) -> int:
 
 
 def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
-    """(minor units, currency) from "¥1,234.50", "1.234,50 €", "(12.00)", 99.5. Raise Wrong.
+    """(minor units, currency) from "¥1,234.50", "1.234,50 €", "12,- €", "(12.00)", 99.5. Raise Wrong.
 
     `currency` is what another column says; a sign in the value must not contradict it.
     """
     text = unicodedata.normalize("NFKC", clean(value)).upper()
+    text = re.sub(r"(?<=\d)[.,]\s?[-–—]{1,2}(?!\d)", "", text)  # no cents
     amount = re.search(r"\d[\d.,'’\s]*", text)
     if amount is None:
         raise Wrong("amount", value)
@@ -235,11 +256,14 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
         raise Wrong("currency_missing", value)
     if sign and wanted not in candidates:
         raise Wrong("currency", value)
-    number = _number(re.sub(r"['’\s]", "", amount.group()), exponent(wanted), defaults.decimal, value)
+    digits = amount.group().strip()
+    if not re.fullmatch(r"\d+|\d[\d.,]*|\d{1,3}(?:['’\s]\d{3})+(?:[.,]\d*)?", digits):
+        raise Wrong("amount", value)
+    number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), defaults.decimal, value)
     minor = number.scaleb(exponent(wanted))
     if minor != minor.to_integral_value():
         raise Wrong("amount_precision", value)
-    if abs(minor) >= 2**62:
+    if abs(minor) > LARGEST:
         raise Wrong("amount", value)
     return (-int(minor) if negative else int(minor)), wanted
 
@@ -270,9 +294,12 @@ def _number(text: str, digits: int, decimal: str, value: Any) -> Decimal:
             sign = "," if sign == "." else "."
     else:
         sign = "," if points else "."  # several of one kind are thousands
-    plain = text.replace("," if sign == "." else ".", "").replace(sign, ".")
+    units, _, cents = text.partition(sign)
+    thousands = units.replace(".", ",")
+    if "," in thousands and not _GROUPED.fullmatch(thousands):
+        raise Wrong("amount", value)  # 12.03.2024 is a day
     try:
-        return Decimal(plain)
+        return Decimal(f"{thousands.replace(',', '')}.{cents}" if cents else thousands.replace(",", ""))
     except InvalidOperation as error:
         raise Wrong("amount", value) from error
 

@@ -50,6 +50,12 @@ BARE = Defaults()
         ("0,5", "EUR", BARE, 50, "EUR"),
         (19.99, "EUR", BARE, 1999, "EUR"),
         ("12.00", "JPY", BARE, 12, "JPY"),
+        ("12,- €", "", BARE, 1200, "EUR"),
+        ("12,–", "EUR", BARE, 1200, "EUR"),
+        ("12.-", "CHF", BARE, 1200, "CHF"),
+        ("12.00-", "EUR", BARE, -1200, "EUR"),
+        ("₹12,34,567.50", "", BARE, 123456750, "INR"),
+        ("1.234.567,89", "EUR", BARE, 123456789, "EUR"),
     ],
 )
 def test_money_is_read_in_minor_units(
@@ -71,6 +77,12 @@ def test_money_is_read_in_minor_units(
         ("1.999,999", "EUR", "amount_precision"),
         ("1.234", "EUR", "amount_ambiguous"),
         ("9" * 40, "EUR", "amount"),
+        ("10000000000000.01", "EUR", "amount"),  # three of them would be more than a sum can be
+        ("12.03.2024", "EUR", "amount"),
+        ("1.2.3", "EUR", "amount"),
+        ("1,2.50", "EUR", "amount"),
+        ("12 34", "EUR", "amount"),
+        ("1..5", "EUR", "amount"),
     ],
 )
 def test_money_that_is_not_clear_says_why(text: str, currency: str, reason: str) -> None:
@@ -175,6 +187,7 @@ def test_what_is_no_phone_is_wrong(text: str) -> None:
         ("Anna <anna@example.com>", ["anna@example.com"]),
         ("mailto:anna@example.com", ["anna@example.com"]),
         ("ａｎｎａ＠example.com", ["anna@example.com"]),
+        ("anna @ example. com", ["anna@example.com"]),
         ("", []),
         (None, []),
     ],
@@ -184,11 +197,35 @@ def test_addresses_are_lower_case_and_bare(text: object, addresses: list[str]) -
 
 
 @pytest.mark.parametrize(
-    "text", ["anna", "anna@", "@example.com", "a@b", "a..b@example.com", "a b@c d", "a@b.c1"]
+    "text",
+    [
+        "anna",
+        "anna@",
+        "@example.com",
+        "a@b",
+        "a..b@example.com",
+        "a b@c d",
+        "a@b.c1",
+        "anna smith@b.cc",
+        "a@b.cc c@d.ee",
+        f"a@{'b.' * 200}cc",
+    ],
 )
 def test_what_is_no_address_is_wrong(text: str) -> None:
     with pytest.raises(Wrong, match="email"):
         values.emails(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "quantity"),
+    [("1,000", 1000), ("12,34,567", 1234567), ("2.0", 2), ("", 1), ("1,5", None), ("2,0", None)],
+)
+def test_a_quantity_is_whole(text: str, quantity: int | None) -> None:
+    if quantity is not None:
+        assert values.whole(text) == quantity
+        return
+    with pytest.raises(Wrong, match="quantity"):  # a decimal comma: not 15, not 20
+        values.whole(text)
 
 
 @given(st.one_of(st.text(max_size=60), st.integers(), st.floats(), st.none(), st.booleans()))
@@ -213,10 +250,12 @@ def test_no_reader_raises_anything_but_wrong(value: object) -> None:
 def test_a_guard_is_put_and_taken_away(cell: str) -> None:
     shown = guarded(cell)
     assert unguarded(shown) == cell or shown == cell
-    assert not shown.startswith(("=", "@", "\t", "\r"))
+    assert not shown.startswith(("=", "@", "\t", "\r", "\n"))
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "＝1+1"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\n=1", "  =1", "＝1+1"]
+)
 def test_a_formula_is_guarded(cell: str) -> None:
     assert guarded(cell) == f"'{cell}"
 
