@@ -200,7 +200,7 @@ audit = Table(
     metadata,
     id_(),
     at("at", nullable=False, index=True),
-    Column("actor", Sealed("audit.actor", r"[a-z_]*|staff:\d+"), nullable=False),  # staff:3 telegram:77 cli
+    Column("actor", Sealed("audit.actor", r"staff:\d+"), nullable=False),  # staff:3 telegram:77 cli
     Column("action", String, nullable=False),
     Column(
         "object",

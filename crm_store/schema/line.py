@@ -147,7 +147,7 @@ meta = Table(  # what the store itself must remember: the generated secret
 counter = Table(  # gap-free numbers
     "counter",
     metadata,
-    Column("name", Sealed("counter.name", r"[a-z_]+", lead=r"\d{4}-\d\d-\d\d:"), primary_key=True),
+    Column("name", Sealed("counter.name", lead=r"\d{4}-\d\d-\d\d:"), primary_key=True),
     Column("value", Integer, nullable=False),
 )
 
