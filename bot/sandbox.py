@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -157,9 +159,9 @@ class _Worker:
 
     async def ask(self, raws: Sequence[Raw], mind: Mind | None) -> list[tuple[bool, Any]]:
         if mind is not None and mind != self._mind:  # articles were learnt
-            await self._send(pickle.dumps(mind, protocol=pickle.HIGHEST_PROTOCOL))
+            await self._send(_packed(mind))
             self._mind = mind
-        await self._send(pickle.dumps(raws, protocol=pickle.HIGHEST_PROTOCOL))
+        await self._send(_packed(raws))
         answers: list[tuple[bool, Any]] = await self._receive()
         return answers
 
@@ -192,6 +194,27 @@ class _Worker:
             await process.wait()
 
 
+class _Pickler(pickle.Pickler):
+    """Writes our values as calls of their constructors. How frozen dataclasses with slots are pickled by
+    themselves, field by field through `dataclasses.fields`, took the service twice as long to read."""
+
+    def reducer_override(self, value: object) -> Any:
+        names = _names(cast(Hashable, type(value)))
+        return (type(value), tuple([getattr(value, name) for name in names])) if names else NotImplemented
+
+
+@cache
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    """The constructor's arguments of a dataclass; none for what is no dataclass."""
+    return tuple(f.name for f in fields(cls) if f.init) if is_dataclass(cls) else ()
+
+
+def _packed(value: object) -> bytes:
+    into = io.BytesIO()
+    _Pickler(into, pickle.HIGHEST_PROTOCOL).dump(value)
+    return into.getvalue()
+
+
 def serve() -> None:
     """The worker's side: a decoder; then lists of messages, answered with a list of (ok, values or reason), and
     minds."""
@@ -214,7 +237,7 @@ def _serve() -> None:
         return pickle.loads(source.read(_LENGTH.unpack(head)[0])) if len(head) == _LENGTH.size else None
 
     def answer(value: object) -> None:
-        payload = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        payload = _packed(value)
         sink.write(_LENGTH.pack(len(payload)) + payload)
         sink.flush()
 

@@ -41,6 +41,7 @@ Write = Callable[Concatenate[Connection, P], T]
 
 GROUP_LIMIT = 256  # writes that share one transaction at most: bounds how long a reader of the result waits
 GROUP_S = 0.01  # … and for how long others may join: whoever comes next waits as long for the commit
+LONG_GROUP_S = 0.03  # … where nobody outside waits: a commit costs as much as two mails
 PRESS, PRESS_S = 3, 0.05  # so many writes that go first in that time: many are waiting outside
 PATIENCE_S = 0.04  # how long other writes let those first that somebody outside waits for
 PG_POOL = 10
@@ -347,7 +348,9 @@ class _SqliteWriter(threading.Thread):
             if not self._others or (since := self._others[0].since) > began:
                 return
             now = time.monotonic()
-            if now - began > GROUP_S or (hurried and now - since < PATIENCE_S):
+            if now - began > (GROUP_S if hurried else LONG_GROUP_S):
+                return
+            if hurried and now - since < PATIENCE_S:
                 return
             yield self._others.popleft()
 

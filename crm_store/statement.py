@@ -12,10 +12,11 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, update
+from sqlalchemy import JSON, Connection, Table, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -111,24 +112,29 @@ class Statement:
 class _Compiled:
     """SQL text for sqlite3, how its arguments are made of named values, and what its rows become."""
 
-    __slots__ = ("_arguments", "_results", "_row", "_sql")
+    __slots__ = ("_constants", "_given", "_processes", "_results", "_row", "_sql")
 
     def __init__(self, statement: Any, dialect: Dialect, given: tuple[str, ...]) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=given if statement.is_insert else None)
         self._sql = str(compiled)
-        self._arguments: list[tuple[str | None, Any, Callable[[Any], Any] | None]] = []
-        for name in compiled.positiontup or ():
+        taken: list[str] = []
+        self._processes: list[tuple[int, Callable[[Any], Any]]] = []  # by the place among those given
+        self._constants: list[tuple[int, Any]] = []  # by the place among all
+        for place, name in enumerate(compiled.positiontup or ()):
             parameter = compiled.binds[name]
             process = _bind_processor(parameter.type, dialect)
             if name in given:
-                self._arguments.append((name, None, process))
+                if process is not None:
+                    self._processes.append((len(taken), process))
+                taken.append(name)
             elif parameter.required:
                 raise KeyError(f"no value for {name}")
-            else:  # a constant of the statement
+            else:
                 constant = parameter.effective_value
-                self._arguments.append((None, process(constant) if process else constant, None))
-        if extra := set(given) - {name for name, *_ in self._arguments}:
+                self._constants.append((place, process(constant) if process else constant))
+        if extra := set(given) - set(taken):
             raise KeyError(f"unknown: {', '.join(sorted(extra))}")
+        self._given = _getter(taken)
         columns = list(statement.exported_columns) if statement.is_select or statement._returning else []
         names = [str(c.key) for c in columns]
         row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
@@ -162,10 +168,12 @@ class _Compiled:
         return self._row(values)
 
     def _bound(self, values: Mapping[str, Any]) -> list[Any]:
-        return [
-            constant if name is None else values[name] if process is None else process(values[name])
-            for name, constant, process in self._arguments
-        ]
+        bound = list(self._given(values))
+        for place, process in self._processes:
+            bound[place] = process(bound[place])
+        for place, constant in self._constants:
+            bound.insert(place, constant)
+        return bound
 
     def _wrapped(self, error: sqlite3.Error, tx: Connection) -> BaseException:
         """The exception that SQLAlchemy would have raised, without the values: they are customers' words."""
@@ -174,11 +182,27 @@ class _Compiled:
         )
 
 
+def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """What takes these values out of a mapping, in this order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: [values[name] for name in names]
+
+
 def _bind_processor(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
     if isinstance(type_, UtcDateTime):
         return _time_as_text
     found: Callable[[Any], Any] | None = type_.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(type_, JSON) and found is not None:
+        return partial(_json_as_text, found)
     return found
+
+
+def _json_as_text(encode: Callable[[Any], Any], value: Any) -> Any:
+    """Mostly nothing: no tags, no recipients, no warnings."""
+    if value == [] or value == {}:
+        return "[]" if isinstance(value, list) else "{}"
+    return encode(value)
 
 
 def _result_processor(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:

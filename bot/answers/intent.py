@@ -144,10 +144,10 @@ def features(text: str) -> set[str]:
         many += 2
     found.add(f"{before} $")
     found.add(f"length {min(many.bit_length(), 6)}")
-    marks = len(re.findall(r"[!！]", text))
+    marks = text.count("!") + text.count("！")
     if marks:
         found.add("!!" if marks > 1 else "!")
-    if re.search(r"[?？]", text):
+    if "?" in text or "？" in text:
         found.add("??" if re.search(r"[?？][?？!！]", text) else "?")
     if any(letter.isalpha() for letter in text) and text == text.upper() != text.lower() and len(text) > 8:
         found.add("shouting")
@@ -191,12 +191,11 @@ def _groups_within(run: str) -> set[str]:
 def _judge(text: str) -> Intent:
     model = _model()
     found = [model.weights[one] for one in features(text) if one in model.weights]
-    scale = 1 / math.sqrt(len(found)) if found else 0.0
-    sums = [0.0] * len(model.bias)
-    for weights in found:
-        for kind, weight in weights:
-            sums[kind] += weight
-    logits = [bias + total * scale for bias, total in zip(model.bias, sums, strict=True)]
+    if found:
+        scale = 1 / math.sqrt(len(found))
+        logits = [b + total * scale for b, total in zip(model.bias, map(sum, zip(*found)))]  # noqa: B905
+    else:
+        logits = list(model.bias)
     top = max(logits)
     powers = [math.exp(logit - top) for logit in logits]
     best = powers.index(1.0)
@@ -207,20 +206,22 @@ def _judge(text: str) -> Intent:
 class _Model:
     kinds: tuple[Kind, ...]
     bias: tuple[float, ...]
-    weights: dict[str, tuple[tuple[int, float], ...]]
+    weights: dict[str, tuple[float, ...]]  # of a feature for each kind: added up in columns, which is quick
 
 
 @cache
 def _model() -> _Model:
     kept: dict[str, Any] = json.loads(MODEL_PATH.read_text("utf-8"))
-    unit = float(kept["unit"])
+    unit, kinds = float(kept["unit"]), tuple(Kind(kind) for kind in kept["kinds"])
+
+    def row(pairs: list[Any]) -> tuple[float, ...]:
+        given = {int(pairs[at]): pairs[at + 1] * unit for at in range(0, len(pairs), 2)}
+        return tuple(given.get(kind, 0.0) for kind in range(len(kinds)))
+
     return _Model(
-        tuple(Kind(kind) for kind in kept["kinds"]),
+        kinds,
         tuple(float(value) for value in kept["bias"]),
-        {
-            name: tuple((int(pairs[at]), pairs[at + 1] * unit) for at in range(0, len(pairs), 2))
-            for name, pairs in kept["weights"].items()
-        },
+        {name: row(pairs) for name, pairs in kept["weights"].items()},
     )
 
 

@@ -65,8 +65,10 @@ def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     from bot.service import desk
 
     waiting = expected.get("order_code")
+    if waiting is None:
+        return False
     given = "".join(case.inbound.text.split())
-    if waiting is None or not (given.isdecimal() and len(given) == 6) or not case.inbound.private:
+    if not (given.isdecimal() and len(given) == 6) or not case.inbound.private:
         return False
     turn = case.turn
     order = sales.order_by_number(turn.tx, waiting["order"])

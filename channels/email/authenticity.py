@@ -12,6 +12,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import idna
 
@@ -47,9 +48,14 @@ class Verdict:
     verified: bool = False
 
     def dump(self) -> str:
-        plain = asdict(self)
-        plain["from"] = plain.pop("from_")
-        return json.dumps(plain, separators=(",", ":"))
+        return _dumped(self)
+
+
+@lru_cache(maxsize=64)  # most mails of a minute have the same, such as none
+def _dumped(verdict: Verdict) -> str:
+    plain = asdict(verdict)
+    plain["from"] = plain.pop("from_")
+    return json.dumps(plain, separators=(",", ":"))
 
 
 class Authenticator:
