@@ -139,6 +139,18 @@ class Deals:
         known = find(self.tx, row.key)
         if known is None:
             return self._new(row)
+        owner = self.people.find(row.customer)
+        if row.customer.keys and (owner is None or owner[0] != known.contact_id):
+            named = {
+                "number": row.key,
+                "contact": str(known.contact_id),
+                "other": str(owner[0] if owner else ""),
+            }
+            report.reject(
+                Rejected(row.line, "deal_owner", named)
+            )  # changes hands by a merge, never by a file
+            if known.key != row.key:
+                return None  # another system has a D5 of its own, which is not ours
         changes = self._changes(row, known)
         earlier = self.seen.line(known.id) or self.batch.touched.get(known.id, 0)
         if earlier:

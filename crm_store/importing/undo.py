@@ -72,6 +72,9 @@ async def undo(store: Store, run_id: int, now: datetime) -> Undone:
     for table in ("customer_order", "customer_event", "deal", "contact", "article"):
         while (some := await store.write(_remove_some, run_id, table, run.started_at)) is not None:
             done.add(some)
+    last: int | None = 0
+    while last is not None:
+        last = await store.write(_unsay_some, run.started_at, last)
     await store.write(_end, run_id, now)
     return done
 
@@ -79,6 +82,15 @@ async def undo(store: Store, run_id: int, now: datetime) -> Undone:
 def _end(tx: Connection, run_id: int, now: datetime) -> None:
     tx.execute(delete(made_rows).where(made_rows.c.run_id == run_id))
     tx.execute(update(schema.import_run).where(schema.import_run.c.id == run_id).values(undone_at=now))
+
+
+def _unsay_some(tx: Connection, at: datetime, after: int) -> int | None:
+    """Take back what the file said of the consent of customers who stay; None when there is no more."""
+    said = schema.consent
+    ours = said.c.id > after, said.c.actor == ACTOR, said.c.created_at == at
+    found = list(tx.execute(select(said.c.id).where(*ours).order_by(said.c.id).limit(BATCH)).scalars())
+    bulk.delete_ids(tx, said, found)
+    return found[-1] if found else None
 
 
 # --- what was changed ---------------------------------------------------------------------------------
@@ -120,7 +132,7 @@ def _restore(tx: Connection, table: Table, row: Any, current: Any, at: datetime)
             else:
                 kept.append(Kept(table.name, current.id, name, "changed", column))
     if table is contact:
-        kept += _restore_identities(tx, current, row.after.get("identities", []))
+        kept += _restore_identities(tx, current, row.after.get("identities", []), at)
         _restore_marks(tx, current.id, row.before)
         indexing.changed(tx, "contact", [current.id])
     if table is order and "lines" in row.after:
@@ -164,11 +176,13 @@ def _fields(
     return found, moved
 
 
-def _restore_identities(tx: Connection, person: Any, added: list[int]) -> list[Kept]:
+def _restore_identities(tx: Connection, person: Any, added: list[int], at: datetime) -> list[Kept]:
     """Take away the identities that were added, unless they were verified or went to somebody else."""
     kept: list[Kept] = []
     gone = []
     for row in bulk.by_ids(tx, identity, added):
+        if row.created_at != at:
+            continue  # ours is gone, and its number is another one's
         if row.contact_id != person.id or row.verified_at is not None:
             why = "verified" if row.contact_id == person.id else "used"
             kept.append(Kept("contact", person.id, person.name, why, row.space))
@@ -227,7 +241,7 @@ def _remove_contacts(tx: Connection, run_id: int, first: int, last: int, at: dat
     tx.execute(
         delete(consent)
         .where(consent.c.contact_id.between(first, last))
-        .where(consent.c.actor == "import", consent.c.created_at == at)
+        .where(consent.c.actor == ACTOR, consent.c.created_at == at)
     )
     used = _used(tx, first, last)
     ours = runs.ranges(tx, run_id, "identity")
@@ -307,9 +321,11 @@ def _remove_articles(tx: Connection, run_id: int, first: int, last: int, at: dat
 
 
 def _remove_events(tx: Connection, run_id: int, first: int, last: int, at: datetime) -> Undone:
-    """Nobody changes an event: all of them go."""
+    """Nobody changes an event: all of them go. Where one was forgotten since, SQLite may have given its number to
+    another."""
     table = schema.customer_event
-    gone = list(tx.execute(select(table.c.id).where(table.c.id.between(first, last))).scalars())
+    ours = table.c.id.between(first, last) & (table.c.created_at == at)
+    gone = list(tx.execute(select(table.c.id).where(ours)).scalars())
     bulk.delete_ids(tx, table, gone)
     _forget_moves(tx, table, gone)
     return Undone(removed=len(gone))
