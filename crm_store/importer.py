@@ -156,7 +156,7 @@ def _write(
     orders = Orders(tx, batch, seen, now, customers)
     happened = Events(tx, batch, seen, now, customers, source)
     offered = Deals(tx, batch, seen, now, customers, source, *of_deals)
-    customers.fetch(people(rows))
+    customers.fetch(people(rows), whole=any(isinstance(row, CustomerRow) for row in rows))
     orders.fetch([row for row in rows if isinstance(row, OrderRow)])
     happened.fetch([row for row in rows if isinstance(row, EventRow)])
     report = batch.report

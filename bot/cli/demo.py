@@ -141,6 +141,7 @@ async def seed(service: Service, config: Config) -> None:
         folder = Path(name)
         _csv(folder / "customers.csv", customers)
         _csv(folder / "orders.csv", orders)
+        _csv(folder / "events.csv", generate.events(today=now.date(), customers=customers))
         articles = folder / "articles.jsonl"
         articles.write_text(
             resources.files("bot").joinpath("sample", "articles.jsonl").read_text("utf-8"), "utf-8"
@@ -148,6 +149,7 @@ async def seed(service: Service, config: Config) -> None:
         for kind, path in (
             ("customers", folder / "customers.csv"),
             ("orders", folder / "orders.csv"),
+            ("events", folder / "events.csv"),
             ("articles", articles),
         ):
             await importer.run(store, kind, path, Defaults(language="en"), now)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import argparse
 import csv
 import random
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,27 @@ def orders(
                 **_journey(dice, day, today, person["country"]),
             }
         )
+    return found
+
+
+def events(
+    count: int = 600, seed: int = 1, *, today: date, customers: Sequence[dict[str, str]]
+) -> list[dict[str, str]]:
+    """What some of them did in the shop's pages within the last ninety days."""
+    dice = random.Random(seed * 7 + 3)
+    someone = [person for person in customers if person["email"]]
+    found: list[dict[str, str]] = []
+    while someone and len(found) < count:
+        person = dice.choice(someone)
+        at = datetime.combine(today - timedelta(days=dice.randint(1, 90)), time(dice.randint(7, 22)))
+        _, english, chinese, _, _, _ = dice.choice(CATALOGUE)
+        product = chinese if person["language"] == "zh" else english
+        steps = dice.choices(("visit", "view", "like", "cart"), (30, 45, 12, 13), k=dice.randint(1, 4))
+        for kind in sorted(steps[: count - len(found)], key="visit view like cart".index):
+            at += timedelta(seconds=dice.randint(20, 400))
+            about = "" if kind == "visit" else product
+            said = {"event": kind, "time": f"{at.isoformat()}Z", "product": about}
+            found.append({"email": person["email"], **said, "page": "/" if kind == "visit" else ""})
     return found
 
 

@@ -156,7 +156,7 @@ def _our_own(turn: Turn) -> set[str]:
 def _is_within(turn: Turn, to: str, by: str) -> bool:
     """Count a code to an address and by a writer, whose names are hashes; whether there were too many: within
     this hour of the clock and the one before, so that no sixty minutes hold more."""
-    hour, before = ((turn.now - timedelta(hours=ago)).strftime("%Y-%m-%dT%H:code") for ago in (0, 1))
+    hour, before = ((turn.now - timedelta(hours=ago)).strftime("%Y-%m-%d:code:%H") for ago in (0, 1))
     day = f"{turn.now.date().isoformat()}:code:{to}"
     used = [sum(tickets.numbers_now(turn.tx, f"{hour}:{who}", f"{before}:{who}")) for who in (to, by)]
     if max(used) >= CODES_PER_HOUR or tickets.numbers_now(turn.tx, day)[0] >= CODES_PER_DAY:

@@ -55,12 +55,12 @@ class Contacts:
     identities: list[tuple[int, str, str, str]] = field(default_factory=list)
     _next: list[int] = field(default_factory=list)
 
-    def fetch(self, people: list[CustomerRow]) -> None:
-        """What the store knows of everyone in the batch."""
+    def fetch(self, people: list[CustomerRow], *, whole: bool = True) -> None:
+        """What the store knows of everyone in the batch; not `whole`, who they are is enough."""
         wanted = {key for person in people for key in person.keys}
         wanted |= {("email", n.was.lower()) for person in people for n in person.notes if n.how == "domain"}
         self.owners = bulk.owners(self.tx, wanted)
-        ids = set(self.owners.values())
+        ids = set(self.owners.values()) if whole else set()
         for row in bulk.by_ids(self.tx, contact, ids, only=_KNOWN):
             self.known[row[0]] = dict(zip(_KNOWN, row, strict=True))
         for row in bulk.by_ids(self.tx, mark, ids, "contact_id"):
