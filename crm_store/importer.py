@@ -226,7 +226,7 @@ def _named(row: Parsed) -> tuple[str, str] | None:
     match row:
         case OrderRow():
             return "order", row.number
-        case EventRow():
+        case EventRow() if row.key:
             return "customer_event", row.key
         case DealRow():
             return "deal", row.key
@@ -240,7 +240,7 @@ def _recall(tx: Connection, rows: list[Parsed], seen: Seen, report: Report) -> N
     order = schema.order
     query = select(order.c.number, order.c.id).where(order.c.number.in_(numbers))
     orders: dict[str, int] = dict(tx.execute(query).all()) if numbers else {}
-    happened = events.ids_of(tx, {row.key for row in rows if isinstance(row, EventRow)})
+    happened = events.look(tx, [row for row in rows if isinstance(row, EventRow)], owners)
     touched: dict[int, int] = {}
     for row in rows:
         match row:
@@ -248,8 +248,8 @@ def _recall(tx: Connection, rows: list[Parsed], seen: Seen, report: Report) -> N
                 report.reject(row)
             case OrderRow() if row.number in orders:
                 touched.setdefault(orders[row.number], row.line)
-            case EventRow() if row.key in happened:
-                touched.setdefault(happened[row.key], row.line)
+            case EventRow() if number := happened.find(row, happened.whose(row, owners)):
+                touched.setdefault(number, row.line)
             case DealRow() if known := deals.find(tx, row.key):
                 touched.setdefault(known.id, row.line)
             case CustomerRow():

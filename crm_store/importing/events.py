@@ -1,14 +1,15 @@
 """What customers did, from a file: read and cleaned, then written a thousand rows a statement.
 
 An event is a fact: one that is there is never changed. It is found again by the file's own id of it, else by who
-did what, when and of what, so that the same file twice is once.
+did what, when and of what, so that the same file twice is once. Who is our number of them, also of those they
+were merged from: a hash of an address would tell the address to whoever guesses it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -53,7 +54,8 @@ event = schema.customer_event
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something a customer did. `contact_id` is our own number of them where the file has it, else 0."""
+    """Something a customer did. `key` is "" where the file has no id of it; `contact_id` is our own number of
+    them where the file has it, else 0."""
 
     line: int
     key: str
@@ -87,7 +89,6 @@ def _event(row: Row, defaults: Defaults, rejected: list[Rejected]) -> EventRow:
     customer = customer_of(row.line, said, defaults, rejected)
     known_as = values.clean(said.get("wellheard_id")).upper().removeprefix("C")
     contact_id = int(known_as) if known_as.isascii() and known_as.isdecimal() and len(known_as) < 10 else 0
-    who = customer.keys[0] if customer.keys else ("wellheard", str(contact_id))
     kind = _kind(values.clean(said.get("kind")))
     if not said.get("at"):
         raise Wrong("no_date", "")
@@ -96,9 +97,7 @@ def _event(row: Row, defaults: Defaults, rejected: list[Rejected]) -> EventRow:
     key = values.clean(said.get("key"))
     if key and not KEY.fullmatch(key):
         raise Wrong("event_id", key)
-    return EventRow(
-        row.line, key or _own_key(*who, kind, at, subject), kind, at, subject, fields, customer, contact_id
-    )
+    return EventRow(row.line, key, kind, at, subject, fields, customer, contact_id)
 
 
 def kind_of(said: str) -> str:
@@ -142,8 +141,47 @@ def _about(
     return subject, tuple((name[:80], value[:WORDS]) for name, value in list(found.items())[:FIELDS])
 
 
-def _own_key(space: str, user_id: str, kind: str, at: datetime, subject: str) -> str:
-    said = "\0".join((space, user_id, kind, at.isoformat(), subject))
+@dataclass(slots=True)
+class Known:
+    """Which events are there. `ours`: our number of a customer → who that is now; `parts`: who was merged into
+    them."""
+
+    ids: dict[str, int] = field(default_factory=dict)  # by key
+    ours: dict[int, int] = field(default_factory=dict)
+    parts: dict[int, list[int]] = field(default_factory=dict)
+
+    def keys(self, row: EventRow, contact_id: int | None) -> list[str]:
+        """How an event may be called, first as a new one is."""
+        if row.key or contact_id is None:
+            return [row.key]
+        return [_own_key(number, row) for number in (contact_id, *self.parts.get(contact_id, ()))]
+
+    def find(self, row: EventRow, contact_id: int | None) -> int | None:
+        return next((self.ids[key] for key in self.keys(row, contact_id) if key in self.ids), None)
+
+    def whose(self, row: EventRow, owners: Mapping[bulk.Key, int]) -> int | None:
+        """Of those whom we know."""
+        known = (owners[key] for key in row.customer.keys if key in owners)
+        return next(known, self.ours.get(row.contact_id))
+
+
+def look(tx: Connection, rows: list[EventRow], owners: Mapping[bulk.Key, int]) -> Known:
+    """What is there of the rows."""
+    known = Known()
+    if not rows:
+        return known
+    known.ours = _living(tx, {row.contact_id for row in rows if row.contact_id})
+    unnamed = {row.line: known.whose(row, owners) for row in rows if not row.key}
+    known.parts = merges.inside_each(
+        tx, sorted({number for number in unnamed.values() if number is not None})
+    )
+    keys = {key for row in rows for key in known.keys(row, unnamed.get(row.line)) if key}
+    known.ids = _ids_of(tx, keys) | _by_our_number(tx, rows)
+    return known
+
+
+def _own_key(contact_id: int, row: EventRow) -> str:
+    said = "\0".join((str(contact_id), row.kind, row.at.isoformat(), row.subject))
     return f"file:{hashlib.sha256(said.encode()).hexdigest()[:40]}"
 
 
@@ -157,47 +195,39 @@ class Events:
     now: datetime
     people: Contacts
     source: str
-    known: dict[str, int] = field(default_factory=dict)  # key → id
-    ours: dict[int, int] = field(default_factory=dict)  # our number of a customer → who that is now
+    known: Known = field(default_factory=Known)
     fresh: list[tuple[Any, ...]] = field(default_factory=list)
     _next: list[int] = field(default_factory=list)
 
     def fetch(self, rows: list[EventRow]) -> None:
-        if not rows:
-            return
-        keys = {row.key for row in rows}
-        self.known = ids_of(self.tx, keys) | _by_our_number(self.tx, rows)
-        self.ours = _living(self.tx, {row.contact_id for row in rows if row.contact_id})
-        self._next = list(bulk.draw_ids(self.tx, event, len(keys - self.known.keys())))[::-1]
+        """The customers must be known."""
+        self.known = look(self.tx, rows, self.people.owners)
+        if rows:
+            self._next = list(bulk.draw_ids(self.tx, event, len(rows)))[::-1]
 
     def take(self, row: EventRow) -> Outcome | None:
         """None when it is left out, which the report says."""
         report = self.batch.report
         if row.customer.notes:
             report.correct(row.line, row.customer.notes)
-        number = self.known.get(row.key)
+        contact_id = self.known.whose(row, self.people.owners)
+        number = self.known.find(row, contact_id)
         if number is not None:
             if earlier := self.seen.line(number) or self.batch.touched.get(number, 0):
                 report.repeat(row.line, earlier, number, "event")
             self.batch.touched.setdefault(number, row.line)
             return "unchanged"
-        contact_id = self._whose(row)
         if contact_id is None:
-            report.reject(Rejected(row.line, "no_customer"))
-            return None
-        number = self._next.pop()
-        self.known[row.key] = number
+            if not row.customer.keys:
+                report.reject(Rejected(row.line, "no_customer"))
+                return None
+            contact_id = self.people.create(row.customer)
+        number, key = self._next.pop(), self.known.keys(row, contact_id)[0]
+        self.known.ids[key] = number
         self.batch.touched[number] = row.line
-        about = (row.subject, row.at, row.key, dict(row.fields), self.source, self.now)
+        about = (row.subject, row.at, key, dict(row.fields), self.source, self.now)
         self.fresh.append((number, contact_id, row.kind, *about))
         return "new"
-
-    def _whose(self, row: EventRow) -> int | None:
-        if found := self.people.find(row.customer):
-            return found[0]
-        if row.contact_id in self.ours:
-            return self.ours[row.contact_id]
-        return self.people.create(row.customer) if row.customer.keys else None
 
     def flush(self) -> None:
         """Write the new events; their contacts must be written."""
@@ -205,7 +235,7 @@ class Events:
         self.batch.made["customer_event"] = bulk.spans(one[0] for one in self.fresh)
 
 
-def ids_of(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
+def _ids_of(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Which of these events are there: key → id."""
     wanted = sorted(keys)
     found: dict[str, int] = {}

@@ -105,6 +105,13 @@ async def test_an_undone_event_is_in_no_merge_and_an_erased_one_stays_away(
     await store.write(merges.undo, LATER, merged, actor="staff:1")
     [one] = await store.read(table_rows, schema.customer_event)
     assert (one.contact_id, one.key) == (2, "e2")
+    unnamed = "email,event,time\nanna@example.com,like,2026-03-05\n"
+    assert (await bring(store, "events", tmp_path, unnamed)).new == 1
+    merged = await store.write(merges.merge, LATER, 2, 1, actor="staff:1")
+    by_phone = unnamed.replace("email", "phone").replace("anna@example.com", "+49301111111")
+    assert (await bring(store, "events", tmp_path, by_phone)).unchanged == 1
+    await store.write(merges.undo, LATER, merged, actor="staff:1")
+    assert (await bring(store, "events", tmp_path, unnamed + " ", LATER)).unchanged == 1
     number = await store.write(erase.ask, LATER, 2, "cli")
     await erase.carry_out(store, number, lambda: LATER)
     rows = [{"id": "e2", "wellheard_id": "C1", "event": "like", "time": "2026-03-01"}]
