@@ -29,9 +29,16 @@ Word = tuple[str, int]
 class Asking(Protocol):
     """What a search asks, within one transaction."""
 
-    def soon(self, *, names: Iterable[Query] = (), words: Iterable[Query] = (), rows: bool = False) -> None:
-        """Say what will be asked soon of names and of words, with the answers or only their parts: where each
-        question is a trip to the database, one brings all."""
+    def soon(
+        self,
+        *,
+        names: Iterable[Query] = (),
+        words: Iterable[Query] = (),
+        longer: Sequence[str] = (),
+        rows: bool = False,
+    ) -> None:
+        """Say what will be asked soon of names and of words, with the answers (`rows`) or only their parts, and
+        which words' `longer` ones: where each question is a trip to the database, one brings all."""
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
         """The first names that fit."""
@@ -59,7 +66,14 @@ class _OfFts5:
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
 
-    def soon(self, *, names: Iterable[Query] = (), words: Iterable[Query] = (), rows: bool = False) -> None:
+    def soon(
+        self,
+        *,
+        names: Iterable[Query] = (),
+        words: Iterable[Query] = (),
+        longer: Sequence[str] = (),
+        rows: bool = False,
+    ) -> None:
         """A question costs no trip here."""
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
@@ -99,14 +113,22 @@ class _OfPostings:
         self._postings = Postings(tx)
         self._names: dict[int, Name] = {}
         self._words: dict[int, Word] = {}
+        self._longer: dict[str, list[str]] = {}
 
-    def soon(self, *, names: Iterable[Query] = (), words: Iterable[Query] = (), rows: bool = False) -> None:
+    def soon(
+        self,
+        *,
+        names: Iterable[Query] = (),
+        words: Iterable[Query] = (),
+        longer: Sequence[str] = (),
+        rows: bool = False,
+    ) -> None:
         of_names = [of(NAME, query) for query in names]
         of_words = [of(WORD, query) for query in words]
         self._postings.soon([*of_names, *of_words])
         if rows:
             self._read_names([number for query in of_names for number in self._first(query, NAMES)])
-            self._read_words([number for query in of_words for number in self._nearest(query)])
+            self._read_words([number for query in of_words for number in self._nearest(query)], longer)
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
         numbers = self._first(of(NAME, query), limit)
@@ -135,14 +157,8 @@ class _OfPostings:
         return {word for word, ids in zip(asked, found, strict=True) if ids}
 
     def longer(self, words: Sequence[str]) -> Sequence[Sequence[str]]:
-        statement = (
-            "SELECT t.place, f.word FROM unnest(CAST(:words AS text[])) WITH ORDINALITY t(word, place)"
-            f" CROSS JOIN LATERAL ({LONGER.format(word='t.word', after='t.word || :last')}) f"
-        )
-        found: list[list[str]] = [[] for _ in words]
-        for place, word in self._tx.execute(sql(statement), {"words": list(words), "last": LAST}):
-            found[place - 1].append(word)
-        return found
+        self._read_words([], words)
+        return [self._longer[word] for word in words]
 
     def _first(self, query: Query, limit: int) -> list[int]:
         (ids,) = self._postings.ids(query)
@@ -158,9 +174,20 @@ class _OfPostings:
             for number, key, n in self._tx.execute(sql(statement), {"ids": missing}):
                 self._names[number] = (number, key, n)
 
-    def _read_words(self, numbers: Sequence[int]) -> None:
+    def _read_words(self, numbers: Sequence[int], longer: Sequence[str] = ()) -> None:
         missing = [number for number in numbers if number not in self._words]
-        if missing:
-            statement = "SELECT id, word, n FROM search_word WHERE id = ANY(CAST(:ids AS integer[]))"
-            for number, word, n in self._tx.execute(sql(statement), {"ids": missing}):
+        begun = [word for word in longer if word not in self._longer]
+        if not missing and not begun:
+            return
+        statement = (
+            "SELECT id, word, n, NULL FROM search_word WHERE id = ANY(CAST(:ids AS integer[])) UNION ALL"
+            " SELECT 0, f.word, 0, t.word FROM unnest(CAST(:words AS text[])) t(word)"
+            f" CROSS JOIN LATERAL ({LONGER.format(word='t.word', after='t.word || :last')}) f"
+        )
+        values = {"ids": missing, "words": begun, "last": LAST}
+        self._longer |= {word: [] for word in begun}
+        for number, word, n, beginning in self._tx.execute(sql(statement), values):
+            if beginning is None:
                 self._words[number] = (word, n)
+            else:
+                self._longer[beginning].append(word)

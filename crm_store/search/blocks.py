@@ -1,7 +1,7 @@
 """Postings in few bytes: which ids bear a token, many tokens to a block, compressed.
 
     data = pack({"wjohn": array("I", [3, 9]), "wsmith": array("I", [3])})
-    dict(ids(data, ["wjohn"]))  # {("token", "wjohn"): [3, 9]}, as iterators
+    list(ids(data, "wjohn"))  # [3, 9]
 
 A block holds its tokens in order, how many ids each has, and the ids as differences, byte by byte of equal
 weight: the upper bytes are nearly all alike and cost nothing. 1.5 to 3 bytes an id, a row of a table takes 60.
@@ -12,12 +12,10 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain
 from operator import sub
-
-from crm_store.search.query import Query
 
 Block = dict[str, "array[int]"]  # the token and its ids, in order
 FULL = 640  # ids in a block, which is then 1 to 2 KB
@@ -50,24 +48,24 @@ def unpack(data: bytes) -> Block:
     return block
 
 
-def ids(
-    data: bytes, wanted: Sequence[str], letters: Sequence[str] = ()
-) -> Iterator[tuple[Query, Iterable[int]]]:
-    """The ids that the block has of some tokens, which are in order, and of all that begin with some letters."""
+def ids(data: bytes, token: str) -> Iterable[int]:
+    """The ids that the block has of a token."""
     raw = zlib.decompress(data)
     names, counts, start = _head(raw)
-    total = sum(counts)
-    for token in wanted[bisect_left(wanted, names[0]) : bisect_right(wanted, names[-1])]:
-        at = bisect_left(names, token)
-        if at < len(names) and names[at] == token:
-            place, count = sum(counts[:at]), counts[at]
-            yield ("token", token), accumulate(_numbers(raw, start, total, place, count))
-    for some in letters:
-        at = bisect_left(names, some)
-        while at < len(names) and names[at].startswith(some):
-            place, count = sum(counts[:at]), counts[at]
-            yield ("prefix", some), accumulate(_numbers(raw, start, total, place, count))
-            at += 1
+    at = bisect_left(names, token)
+    if at == len(names) or names[at] != token:
+        return ()
+    return accumulate(_numbers(raw, start, sum(counts), sum(counts[:at]), counts[at]))
+
+
+def beginning(data: bytes, letters: str) -> Iterator[int]:
+    """The same of all tokens that begin with some letters, again and again where an id has several."""
+    raw = zlib.decompress(data)
+    names, counts, start = _head(raw)
+    at, total = bisect_left(names, letters), sum(counts)
+    while at < len(names) and names[at].startswith(letters):
+        yield from accumulate(_numbers(raw, start, total, sum(counts[:at]), counts[at]))
+        at += 1
 
 
 def split(block: Block) -> Iterator[tuple[str, int, Block]]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, column, or_, select, table
 
 from crm_store import schema
 from crm_store.rows import is_postgresql
-from crm_store.search import indexing, names, veil
+from crm_store.search import indexing, names, phones, veil
 from crm_store.search.fold import name_key
 from crm_store.search.query import sql
 from crm_store.search.rank import LEAST, Asked
@@ -87,13 +87,13 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
     if digits.isdecimal() and digits.isascii() and len(digits) >= _SHORTEST_NUMBER:
         national = digits.lstrip("0") if len(digits) > 6 else digits
         low, below = veil.tail_asked(
-            tx, national, indexing.tail_of(national), 10 ** max(0, indexing.TAIL_DIGITS - len(national))
+            tx, national, phones.tail_of(national), 10 ** max(0, phones.DIGITS - len(national))
         )
         ends = "" if sealed else " AND i.user_id LIKE :end"
         asked.append(
             # CROSS: SQLite would read all phones first
-            "SELECT 4, p.contact_id, 'phone' FROM search_phone p CROSS JOIN identity i WHERE p.tail >= :tail"
-            " AND p.tail < :tail_end AND i.contact_id = p.contact_id AND i.space = 'phone'" + ends
+            f"SELECT 4, p.contact_id, 'phone' FROM ({phones.ending(tx)}) p CROSS JOIN identity i"
+            f" WHERE i.contact_id = p.contact_id AND i.space = 'phone'{ends}"
         )
         values |= {"tail": low, "tail_end": below} | ({} if sealed else {"end": "%" + national})
     if bare.isdecimal() and bare.isascii() and len(bare) < 10:
@@ -171,8 +171,8 @@ def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
          for number, (_, n, score, why) in found.names.items() if score >= LEAST),
         key=lambda row: (-row[0], row[2]),
     )[: 3 * limit]  # fmt: skip
-    bearers = _bearers(tx, [number for _, _, number, _ in ordered], limit)
-    behind = {contact_id: (score, why) for contact_id, score, why in names.behind(tx, asked)}
+    bearers, unread = _bearers(tx, [number for _, _, number, _ in ordered], limit)
+    behind = {contact_id: (score, why) for contact_id, score, why in names.behind(tx, asked, unread)}
     hits: dict[int, Hit] = {}
     second: dict[int, Hit] = {}
     for rank, score, number, why in ordered:
@@ -217,26 +217,25 @@ def _order(hit: Hit) -> tuple[float, int]:
     return -hit.score, hit.contact_id
 
 
-def _bearers(tx: Connection, name_ids: list[int], limit: int) -> dict[int, list[int]]:
-    """Some contacts of each name."""
-    if not name_ids:
-        return {}
-    values: dict[str, object] = {}
+def _bearers(tx: Connection, name_ids: list[int], limit: int) -> tuple[dict[int, list[int]], list[int]]:
+    """Some contacts of each name, and those that the index has not read yet."""
+    values: dict[str, object] = {"tail": names.TAIL}
     if is_postgresql(tx):  # one text, so that it is planned but once
         statement = (
             "SELECT id, contact_id FROM search_name WHERE id = ANY(CAST(:ids AS integer[])) UNION ALL"
             " SELECT f.* FROM unnest(CAST(:first AS integer[])) n(id) CROSS JOIN LATERAL"
             " (SELECT name_id, contact_id FROM search_contact WHERE name_id = n.id LIMIT :limit) f"
         )
-        values = {"ids": name_ids, "first": name_ids[:limit], "limit": limit}
+        values |= {"ids": name_ids, "first": name_ids[:limit], "limit": limit}
     else:
         listed = ", ".join(str(int(number)) for number in name_ids)
         first = f"SELECT id AS name_id, contact_id FROM search_name WHERE id IN ({listed})"
         further = "SELECT * FROM (SELECT name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k}) t{n}"
         each = [further.format(n=int(number), k=int(limit)) for number in name_ids[:limit]]
         statement = " UNION ALL ".join([first, *each])
+    statement += " UNION ALL SELECT 0, b.id FROM (" + names.BEHIND + ") b"
     found: dict[int, list[int]] = {}
-    asked = sql(statement) if values else indexing.sql_once(statement)
+    asked = sql(statement) if is_postgresql(tx) else indexing.sql_once(statement)
     for name_id, contact_id in tx.execute(asked, values):
         found.setdefault(name_id, []).append(contact_id)
-    return found
+    return found, found.pop(0, [])

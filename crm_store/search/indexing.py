@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from crm_store import schema
 from crm_store.db import Store
 from crm_store.rows import is_postgresql
-from crm_store.search import tables, tokens, veil
+from crm_store.search import phones, tables, tokens, veil
 from crm_store.search.asking import asking
 from crm_store.search.fold import name_key
 from crm_store.search.query import any_of, listing, sql, token
@@ -28,7 +28,6 @@ KINDS: tuple[Kind, ...] = ("contact", "order", "article", "message")
 BATCH = 500  # rows a transaction: the writer is free again after 40 ms
 MANY = 100_000
 PG_LOCK = 0x73656172  # one process indexes at a time: "sear"
-TAIL_DIGITS = 9
 
 _SOURCES = {
     "contact": schema.contact,
@@ -135,7 +134,7 @@ def forget_contact(tx: Connection, contact_id: int) -> None:
         tx, "search_message", [(r.id, tokens.of_text(r.subject, r.text)) for r in rows if r.id <= read]
     )
     _write_names(tx, {contact_id: set()}, _held(tx, [contact_id]))
-    tx.execute(sql("DELETE FROM search_phone WHERE contact_id = :id"), {"id": contact_id})
+    phones.drop(tx, [contact_id])
     gone: dict[Kind, list[int]] = {"contact": [contact_id], "order": orders, "message": [r.id for r in rows]}
     for kind, ids in gone.items():
         tx.execute(
@@ -169,10 +168,9 @@ def forget_contacts(tx: Connection, contact_ids: Sequence[int]) -> None:
         _write_names(tx, {number: set() for number in some}, held)
         tails = _tails(tx, some)
         if due:
-            tx.execute(sql_once(f"DELETE FROM search_phone WHERE contact_id IN ({_listed(due)})"))
+            phones.drop(tx, sorted(due))
             tx.execute(sql_once(f"DELETE FROM search_due WHERE kind = 'contact' AND id IN ({_listed(due)})"))
-        if tails:
-            tx.execute(sql("DELETE FROM search_phone WHERE tail = :tail AND contact_id = :id"), tails)
+        phones.drop(tx, some, tails)
 
 
 def lowered(tx: Connection, kind: Kind) -> None:
@@ -200,11 +198,6 @@ def names_of(tx: Connection, where: Any) -> dict[int, set[str]]:
         if number in found:
             found[number] |= {name, handle}
     return {number: {key for key in map(name_key, names) if key} for number, names in found.items()}
-
-
-def tail_of(digits: str) -> int:
-    """A phone number from its end, as a number that sorts: suffixes are ranges."""
-    return int(digits[::-1][:TAIL_DIGITS].ljust(TAIL_DIGITS, "0"))
 
 
 def _alone(tx: Connection) -> bool:
@@ -291,8 +284,7 @@ def _due(tx: Connection, limit: int) -> int:
         if kind in ("order", "article"):
             _forget_texts(tx, kind, ids)
         elif kind == "contact":
-            for some in _slices(ids):
-                tx.execute(sql(f"DELETE FROM search_phone WHERE contact_id IN ({_listed(some)})"))
+            phones.drop(tx, ids)
         read = cursors(tx).get(kind, 0)
         known = [number for number in ids if number <= read]  # what is new is read as such
         if known and kind == "contact":
@@ -309,15 +301,10 @@ def _due(tx: Connection, limit: int) -> int:
 def _index_contacts(tx: Connection, ids: Sequence[int], held: dict[int, set[int]] | None = None) -> None:
     found = names_of(tx, lambda column: column.in_(ids))
     _write_names(tx, {number: found.get(number, set()) for number in ids}, held)
-    rows = _tails(tx, ids)
-    if rows:
-        tx.execute(
-            sql("INSERT INTO search_phone (tail, contact_id) VALUES (:tail, :id) ON CONFLICT DO NOTHING"),
-            rows,
-        )
+    phones.add(tx, _tails(tx, ids))
 
 
-def _tails(tx: Connection, ids: Sequence[int]) -> list[dict[str, int]]:
+def _tails(tx: Connection, ids: Sequence[int]) -> list[phones.Tail]:
     """The phones of these contacts, from their end."""
     identity = schema.identity
     known = tx.execute(  # asked for phones only, SQLite would read everybody's
@@ -326,10 +313,10 @@ def _tails(tx: Connection, ids: Sequence[int]) -> list[dict[str, int]]:
         )
     )
     return [
-        {"tail": tail, "id": number}
+        (tail, number)
         for number, space, user_id in known
         if space == "phone" and len(digits := "".join(filter(str.isdecimal, user_id))) >= 4
-        for tail in veil.tails(tx, digits, tail_of(digits))
+        for tail in veil.tails(tx, digits, phones.tail_of(digits))
     ]
 
 

@@ -13,11 +13,16 @@ from sqlalchemy import Connection
 
 from crm_store.search import indexing, pinyin, tokens
 from crm_store.search.asking import NAMES, asking
-from crm_store.search.query import Query, all_of, any_of, prefix, sql, token
+from crm_store.search.query import Query, all_of, any_of, prefix, token
 from crm_store.search.rank import Asked, likeness
 
 SPELLINGS = 12  # of one word that are tried
 TAIL = 1000  # contacts behind the index that are looked at one by one
+BEHIND = (  # whom the index has not read yet
+    "SELECT id FROM (SELECT id FROM contact WHERE id >"
+    " coalesce((SELECT value FROM search_state WHERE name = 'contact'), 0) ORDER BY id DESC LIMIT :tail) n"
+    " UNION SELECT id FROM search_due WHERE kind = 'contact'"
+)
 GOOD = 84.0  # with names that fit so well, wider questions are not asked
 
 
@@ -56,7 +61,14 @@ class Found:
 def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
     """The names that may be meant, scored."""
     found = Found(tx, asked, wanted)
-    found.index.soon(names=_likely(asked), words=() if asked.run else map(_less, asked.words))
+    likely = list(_likely(asked))
+    found.index.soon(
+        names=[*likely, *(token("w" + word) for word in _splits(asked))],
+        words=[]
+        if asked.run
+        else [*map(_less, asked.words), *map(_threes, filter(_has_threes, asked.words))],
+    )
+    found.index.soon(names=likely, rows=True)
     _whole(found)
     if asked.run:
         _by_characters(found)
@@ -68,18 +80,37 @@ def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
 def _likely(asked: Asked) -> Iterable[Query]:
     """What most searches come to ask of names."""
     yield token(tokens.of_key(asked.key))
-    yield from (token("w" + word) for word in (*asked.words, *_splits(asked)))
+    words = [token("w" + word) for word in asked.words]
     if asked.run:
-        yield from map(token, tokens.pairs(asked.run) or asked.run)
-        yield from (token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
+        yield all_of([*words, *map(token, tokens.pairs(asked.run) or [asked.run])])
+        yield from map(_read_so, asked.readings)
         yield from (token(kind + heard) for heard in asked.heard for kind in "qp")
-    elif asked.letters and len(asked.words) < 4:
-        yield from _pinyin(asked)
+        return
+    if words:
+        yield all_of(words)
+    if asked.letters and len(asked.words) < 4:
+        yield from (token("p" + letters) for letters in asked.letters)
+        if max(map(len, asked.letters)) > 3:
+            yield from (token(kind + letters) for letters in asked.slurred for kind in "qp")
+            yield from (prefix("p" + letters) for letters in asked.letters[:2])
+
+
+def _read_so(reading: Sequence[str]) -> Query:
+    return token("p" + "".join(reading[: pinyin.SYLLABLES]))
 
 
 def _less(word: str) -> Query:
     """Of words: one mistake away."""
     return any_of(token("d" + shorter) for shorter in sorted(tokens.shortened(word)))
+
+
+def _threes(word: str) -> Query:
+    """Of words: with three letters in common."""
+    return any_of(token("t" + three) for three in sorted(tokens.threes(word)))
+
+
+def _has_threes(word: str) -> bool:
+    return len(word) > 4
 
 
 def _whole(found: Found) -> None:
@@ -101,12 +132,13 @@ def _by_characters(found: Found) -> None:
     if found.best() == 100 and found.enough():
         return
     if asked.readings:
-        whole = any_of(token("p" + "".join(reading[: pinyin.SYLLABLES])) for reading in asked.readings)
+        whole = any_of(map(_read_so, asked.readings))
         found.ask(whole, NAMES // 3 if found.enough() else NAMES)
         if found.enough():
             return
         found.ask(any_of(token(kind + heard) for heard in asked.heard for kind in "qp"))
     if len(run) > 1 and not found.enough():
+        found.index.soon(names=map(token, (*run, *tokens.gapped(run))))
         found.ask(all_of(map(token, run)))
         if len(run) in (2, 3):
             for pattern in (*tokens.gapped(run), *(tokens.pairs(run) if len(run) == 3 else ())):
@@ -133,6 +165,8 @@ def _by_letters(found: Found) -> None:
         _as_pinyin(found)
     if any(why in ("exact", "words") for *_, why in found.names.values()) and len(asked.words) > 1:
         return
+    words = [*map(_less, asked.words), *map(_threes, filter(_has_threes, asked.words))]
+    found.index.soon(words=words, longer=asked.words, rows=True)
     _beginnings(found)
     if found.enough():
         return
@@ -152,17 +186,6 @@ def _as_pinyin(found: Found) -> None:
         found.ask(any_of(prefix("p" + letters) for letters in asked.letters[:2]), 100)
     if longest in (2, 3) and not found.enough(70):
         found.ask(prefix("i" + asked.letters[0]), 100)
-
-
-def _pinyin(asked: Asked) -> Iterable[Query]:
-    """What _as_pinyin asks for, all of it."""
-    longest = max(map(len, asked.letters))
-    yield from (token("p" + letters) for letters in asked.letters)
-    if longest <= tokens.INITIALS_LIMIT:
-        yield from (token("i" + letters) for letters in asked.letters)
-    if longest > 3:
-        yield from (token(kind + letters) for letters in asked.slurred for kind in "qp")
-        yield from (prefix("p" + letters) for letters in asked.letters[:2])
 
 
 def _splits(asked: Asked) -> list[str]:
@@ -224,18 +247,12 @@ def _combined(found: Found, choices: Sequence[Sequence[str]]) -> None:
 
 def _spellings(found: Found, words: Sequence[str]) -> dict[str, list[str]]:
     """The words there are that each of these may be meant for, the likeliest first."""
-    less = {word: _less(word) for word in words}
-    threes = {
-        word: any_of(token("t" + three) for three in sorted(tokens.threes(word)))
-        for word in words
-        if len(word) > 4
-    }
-    found.index.soon(words=[*less.values(), *threes.values()], rows=True)
+    found.index.soon(words=[*map(_less, words), *map(_threes, filter(_has_threes, words))], rows=True)
     likely: dict[str, list[str]] = {}
     for word in words:
-        close = _close(word, found.index.words(less[word]))
-        if word in threes and (len(close) < 4 or len(word) > 6):
-            close |= _close(word, found.index.words(threes[word]))
+        close = _close(word, found.index.words(_less(word)))
+        if _has_threes(word) and (len(close) < 4 or len(word) > 6):
+            close |= _close(word, found.index.words(_threes(word)))
         ordered = sorted(close, key=_by_likeness(word, close))
         likely[word] = ordered[:SPELLINGS]
     return likely
@@ -249,18 +266,8 @@ def _close(word: str, others: Iterable[tuple[str, int]]) -> dict[str, int]:
     return {other: n for other, n in others if likeness(word, other) > 0.6}
 
 
-def behind(tx: Connection, asked: Asked) -> list[tuple[int, float, str]]:
+def behind(tx: Connection, asked: Asked, ids: Sequence[int]) -> list[tuple[int, float, str]]:
     """Contacts that the index has not read yet, scored one by one: (contact, score, why)."""
-    ids = list(
-        tx.execute(
-            sql(
-                "SELECT id FROM (SELECT id FROM contact WHERE id > coalesce("
-                "(SELECT value FROM search_state WHERE name = 'contact'), 0) ORDER BY id DESC LIMIT :limit) n"
-                " UNION SELECT id FROM search_due WHERE kind = 'contact'"
-            ),
-            {"limit": TAIL},
-        ).scalars()
-    )
     found = []
     if ids:
         names = indexing.names_of(tx, lambda column: column.in_(ids))

@@ -55,10 +55,14 @@ _HIT = (
 
 
 class Postings:
-    """Which ids bear which tokens, each token read once."""
+    """Which ids bear which tokens. A block is read once, and taken apart only when it is asked."""
 
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
+        self._blocks: dict[tuple[str, int], bytes] = {}
+        self._keys: list[tuple[str, int]] = []  # of the blocks, in order
+        self._fresh: dict[str, dict[int, bool]] = {}  # term → id → whether it is gone
+        self._read: set[Query] = set()
         self._known: dict[Query, set[int]] = {}
 
     def ids(self, *queries: Query) -> list[set[int]]:
@@ -68,41 +72,21 @@ class Postings:
 
     def soon(self, queries: Iterable[Query]) -> None:
         """Read what these ask for, in one question to the database."""
-        wanted = set(chain.from_iterable(map(_leaves, queries))) - self._known.keys()
+        wanted = set(chain.from_iterable(map(_leaves, queries))) - self._read
         if not wanted:
             return
-        words = sorted(word for kind, word in wanted if kind == "token")
-        letters = sorted(word for kind, word in wanted if kind == "prefix")
-        found: dict[Query, set[int]] = {leaf: set() for leaf in wanted}
-        gone: list[tuple[Query, int]] = []
-        seen: set[tuple[str, int]] = set()
-        for term, number, data, left in self._tx.execute(
-            sql(_FETCH), {"terms": words, "letters": letters, "last": LAST}
-        ):
+        self._read |= wanted
+        values = {
+            "terms": sorted(word for kind, word in wanted if kind == "token"),
+            "letters": sorted(word for kind, word in wanted if kind == "prefix"),
+            "last": LAST,
+        }
+        for term, number, data, gone in self._tx.execute(sql(_FETCH), values):
             if data is None:
-                leaves = [("token", term), *(("prefix", some) for some in letters if term.startswith(some))]
-                for leaf in leaves:
-                    if left:
-                        gone.append((leaf, number))
-                    elif leaf in found:
-                        found[leaf].add(number)
-            elif (term, number) not in seen:
-                seen.add((term, number))
-                for leaf, numbers in blocks.ids(data, words, letters):
-                    found[leaf].update(numbers)
-        for leaf, number in gone:
-            if leaf in found:
-                found[leaf].discard(number)
-        self._known |= found
-
-    def _fitting(self, query: Query) -> set[int]:
-        match query:
-            case ("all", inner):
-                least, *others = sorted(map(self._fitting, inner), key=len)
-                return least.intersection(*others)
-            case ("any", inner):
-                return set().union(*map(self._fitting, inner))
-        return self._known[query]
+                self._fresh.setdefault(term, {})[number] = gone
+            else:
+                self._blocks[term, number] = data
+        self._keys = sorted(self._blocks)
 
     def nearest(self, query: Query, limit: int) -> list[int]:
         """Who fits most of the parts of a question."""
@@ -112,6 +96,36 @@ class Postings:
         if len(counts) <= limit:
             return list(counts)
         return [number for number, _ in counts.most_common(limit)]
+
+    def _fitting(self, query: Query) -> set[int]:
+        match query:
+            case ("all", inner):
+                least, *others = sorted(map(self._fitting, inner), key=len)
+                return least.intersection(*others)
+            case ("any", inner):
+                return set().union(*map(self._fitting, inner))
+        if query not in self._known:
+            self._known[query] = self._collected(*query)
+        return self._known[query]
+
+    def _collected(self, kind: str, term: str) -> set[int]:
+        """What blocks and fresh rows say together."""
+        found: set[int] = set()
+        begins = kind == "prefix"
+        at = max(0, bisect_right(self._keys, (term, 0)) - 1)
+        while at < len(self._keys):
+            key = self._keys[at]
+            if key[0] > term and not (begins and key[0].startswith(term)):
+                break
+            found.update(
+                blocks.beginning(self._blocks[key], term) if begins else blocks.ids(self._blocks[key], term)
+            )
+            at += 1
+        terms = [one for one in self._fresh if one.startswith(term)] if begins else [term]
+        for one in terms:
+            for number, gone in self._fresh.get(one, {}).items():
+                (found.discard if gone else found.add)(number)
+        return found
 
 
 def of(whose: str, query: Query) -> Query:

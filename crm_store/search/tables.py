@@ -134,7 +134,14 @@ def settle(tx: Connection) -> None:
         if index not in BLOCKS:
             tx.execute(sql(f"SELECT gin_clean_pending_list('ix_{index}_tokens')"))
             tx.execute(sql(f"ANALYZE {index}_tokens"))
-    for table in ("search_block", "search_fresh", "search_name", "search_word", "search_contact"):
+    for table in (
+        "search_block",
+        "search_fresh",
+        "search_name",
+        "search_word",
+        "search_contact",
+        "search_phone",
+    ):
         tx.execute(sql(f"CLUSTER {table} USING {table}_pkey"))
     for table in (
         "search_block",

@@ -115,7 +115,14 @@ class UnderKey:
         self._inner = inner
         self._seal = seal
 
-    def soon(self, *, names: Iterable[Query] = (), words: Iterable[Query] = (), rows: bool = False) -> None:
+    def soon(
+        self,
+        *,
+        names: Iterable[Query] = (),
+        words: Iterable[Query] = (),
+        longer: Sequence[str] = (),
+        rows: bool = False,
+    ) -> None:
         of_names = [_asked(self._seal, query) for query in names]
         self._inner.soon(names=of_names, words=[_asked(self._seal, query) for query in words], rows=rows)
 
