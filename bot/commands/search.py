@@ -10,11 +10,12 @@ from bot.commands import Ask, command
 from bot.commands.customer import moment
 from bot.i18n import UserError
 from bot.service.card import shorten
-from channels.rich import Heading, Reply, Table, Text
+from channels.rich import Block, Button, Buttons, Heading, Reply, Table, Text
 from crm_store.search import text
 from crm_store.search.syntax import QueryError
 
 SHOWN = 15
+BUTTONS = 5
 
 
 @command("search", roles=AGENTS, reads=True)
@@ -41,11 +42,25 @@ def search(ask: Ask) -> Reply:
     )
     ask.found_of.extend(dict.fromkeys(f"contact:{one.contact_id}" for one in found if one.contact_id))
     hint = ask.say("search.more") if len(found) == SHOWN else ask.say("search.hint")
-    return Reply.of(
+    blocks: list[Block] = [
         Heading(ask.say("search.title", text=shorten(ask.args, 60))),
         Table(tuple(ask.say(f"search.header_{name}") for name in columns), rows),
-        Text(hint, small=True),
-    )
+    ]
+    if buttons := _buttons(ask, found):
+        blocks.append(Buttons(buttons))
+    return Reply((*blocks, Text(hint, small=True)))
+
+
+def _buttons(ask: Ask, found: list[text.Match]) -> tuple[Button, ...]:
+    """To open what was found: its ticket, else its customer."""
+    opens: dict[str, str] = {}
+    may = ask.turn.office.access.may
+    for one in found:
+        if one.ticket is not None and may(ask.member, "ticket"):
+            opens[f"command:ticket {one.ticket}"] = ask.say("profile.open", number=one.ticket)
+        elif one.contact_id is not None and may(ask.member, "customer"):
+            opens[f"profile:{one.contact_id}"] = shorten(one.who or one.title, 40) or f"C{one.contact_id}"
+    return tuple(Button(label, action=action) for action, label in list(opens.items())[:BUTTONS])
 
 
 def _where(ask: Ask, one: text.Match) -> str:

@@ -61,6 +61,7 @@ async def test_a_company_is_shown_with_what_its_people_bought(desk: Deciding) ->
     li = {"channel": "support", "room": "li@acme.example"}
     await desk.take("Help, I want a person", author=Author("li@acme.example"), **li)
     assert "Open tickets: #1" in (await ask(desk, "/company Acme Ltd", "Vera")).text
+    assert (await ask(desk, "/search person kind:in")).actions == ["command:ticket 1"]
 
 
 async def test_a_segment_is_counted_first_and_its_errors_have_a_place(desk: Deciding) -> None:
