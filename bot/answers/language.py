@@ -56,7 +56,7 @@ def detect(text: str, default: str, among: Collection[str] = ()) -> str:
     """
     cleaned = _NOISE.sub(" ", text[:2_000]).replace("’", "'").lower()
     words = _WORD.findall(cleaned)
-    latin = sum(len(word) for word in words if word.isascii())
+    latin = sum(map(len, words if cleaned.isascii() else filter(str.isascii, words)))
     best, most = "", 0
     for language, pattern in () if cleaned.isascii() else _SCRIPTS:
         count = len(pattern.findall(cleaned))
