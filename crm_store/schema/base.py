@@ -11,9 +11,11 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -61,3 +63,10 @@ def ref(name: str, target: str, **kw: Any) -> Column[int]:
 
 def at(name: str, **kw: Any) -> Column[datetime]:
     return Column(name, UtcDateTime, **kw)
+
+
+def where_given(column: Column[Any]) -> None:
+    """Index a column where it has a value: `column = x` finds it there, and rows without one cost nothing."""
+    condition = text(f"{column.name} IS NOT NULL")
+    name = f"ix_{column.table.name}_{column.name}"
+    Index(name, column, sqlite_where=condition, postgresql_where=condition)

@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from crm_store.schema.base import at, id_, metadata, ref
+from crm_store.schema.base import at, id_, metadata, ref, where_given
 from crm_store.schema.sealed import Fresh, FreshText, Sealed, SealedBytes, SealedJson
 
 conversation = Table(
@@ -41,7 +41,7 @@ participant = Table(  # others in the conversation (Cc): they receive replies to
     "participant",
     metadata,
     id_(),
-    ref("conversation_id", "conversation.id", nullable=False),
+    ref("conversation_id", "conversation.id", nullable=False, index=False),
     Column("user_id", Sealed("participant.user_id"), nullable=False),
     Column("name", Sealed("participant.name"), nullable=False, server_default=""),
     at("created_at", nullable=False),
@@ -60,8 +60,8 @@ message = Table(
     "message",
     metadata,
     id_(),
-    ref("conversation_id", "conversation.id", nullable=False),
-    ref("ticket_id", "ticket.id"),
+    ref("conversation_id", "conversation.id", nullable=False, index=False),
+    ref("ticket_id", "ticket.id", index=False),
     Column("seq", Integer, nullable=False),
     Column("kind", String, nullable=False),  # in out note
     Column("channel", String, nullable=False),
@@ -137,8 +137,8 @@ ticket = Table(
     Column("priority", String, nullable=False, server_default="normal"),  # low normal high urgent
     Column("subject", Fresh("ticket.subject"), nullable=False),
     Column("channel", String, nullable=False),
-    ref("assignee_id", "staff.id"),
-    ref("linked_to_id", "ticket.id"),
+    ref("assignee_id", "staff.id", index=False),
+    ref("linked_to_id", "ticket.id", index=False),
     at("opened_at", nullable=False, index=True),
     at("first_response_at"),
     at("closed_at"),
@@ -152,6 +152,9 @@ ticket = Table(
     at("waiting_since"),  # the customer's first message that nobody has answered
     at("clock_at"),  # when the card must say more about that
 )
+where_given(message.c.ticket_id)
+where_given(ticket.c.assignee_id)
+where_given(ticket.c.linked_to_id)
 Index(
     "ix_ticket_unclosed",
     ticket.c.conversation_id,
@@ -175,7 +178,7 @@ thread = Table(  # a ticket's place on a staff side; thread_id is known once the
     "thread",
     metadata,
     id_(),
-    ref("ticket_id", "ticket.id", nullable=False),
+    ref("ticket_id", "ticket.id", nullable=False, index=False),
     Column("channel", String, nullable=False),
     Column("room_id", String, nullable=False),
     Column("thread_id", String, nullable=False, server_default=""),
@@ -188,7 +191,7 @@ expectation = Table(  # a question we asked and whose answer we will understand
     "expectation",
     metadata,
     id_(),
-    ref("conversation_id", "conversation.id", nullable=False),
+    ref("conversation_id", "conversation.id", nullable=False, index=False),
     Column("kind", String, nullable=False),  # helped, rating_comment, order_code, reply_text
     Column("payload", SealedJson("expectation.payload"), nullable=False),
     at("expires_at", nullable=False),

@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-from crm_store.schema.base import at, id_, metadata
+from crm_store.schema.base import at, id_, metadata, where_given
 from crm_store.schema.sealed import FreshText, Sealed, SealedBytes, SealedJson
 
 inbox = Table(  # what platforms gave us, byte for byte; finished in the transaction of everything it caused
@@ -72,7 +72,7 @@ outbox = Table(  # what is to be done on platforms; the recipient is frozen when
     Column("body", FreshText("outbox.body"), nullable=False),  # a dumped Reply
     Column("options", SealedJson("outbox.options"), nullable=False),  # the other fields of Outbound
     Column("conversation_id", Integer, ForeignKey("conversation.id")),
-    Column("message_id", Integer, ForeignKey("message.id"), index=True),
+    Column("message_id", Integer, ForeignKey("message.id")),
     Column("ticket_id", Integer, ForeignKey("ticket.id"), index=True),
     Column("state", String, nullable=False, server_default="pending"),  # sending sent unknown dead withdrawn
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -85,6 +85,7 @@ outbox = Table(  # what is to be done on platforms; the recipient is frozen when
     at("created_at", nullable=False),
     at("settled_at"),
 )
+where_given(outbox.c.message_id)
 Index(
     "ix_outbox_waiting",
     outbox.c.lane,

@@ -12,7 +12,7 @@ from sqlalchemy import (
     text,
 )
 
-from crm_store.schema.base import Json, at, id_, metadata, ref
+from crm_store.schema.base import Json, at, id_, metadata, ref, where_given
 from crm_store.schema.sealed import Fresh, FreshText, Sealed, SealedJson
 
 contact = Table(
@@ -28,11 +28,12 @@ contact = Table(
     Column("tags", Json, nullable=False),
     Column("fields", SealedJson("contact.fields"), nullable=False),
     Column("source", String, nullable=False, server_default=""),
-    Column("owner_id", Integer, index=True),  # of staff, whose customer they are
+    Column("owner_id", Integer),  # of staff, whose customer they are
     Column("merged_into_id", Integer),  # nobody of their own any more: leave them out (contacts.LIVE)
     at("created_at", nullable=False),
     at("updated_at", nullable=False),
 )
+where_given(contact.c.owner_id)
 Index(
     "ix_contact_merged",
     contact.c.merged_into_id,
@@ -55,7 +56,7 @@ identity = Table(  # a contact on a platform; `space` is the kind of channel, or
     Column("space", String, nullable=False),
     Column("user_id", Sealed("identity.user_id"), nullable=False),
     Column("name", Sealed("identity.name"), nullable=False, server_default=""),
-    Column("handle", Sealed("identity.handle"), nullable=False, server_default="", index=True),
+    Column("handle", Sealed("identity.handle"), nullable=False, server_default=""),
     at("verified_at"),
     Column("verified_how", String, nullable=False, server_default=""),
     at("gone_at"),
