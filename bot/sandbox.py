@@ -10,35 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import pickle
-import struct
 import sys
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bot.cleaning import clean
-from channels.conversation import Inbound, Kind, Raw
+from bot.understanding import LENGTH, Understood, packed
+from channels.conversation import Inbound, Raw
 
 if TYPE_CHECKING:
-    from bot.answers.decide import Decision
     from bot.mind import Mind
-
-Understood = list[tuple[Inbound, "Decision | None"]]
 
 log = structlog.get_logger()
 START_TIMEOUT_S = 60.0  # to start a worker on a busy machine: not the mail's fault
 TIMEOUT_S = 10.0  # wall time; the parser's own limits end far below it
 MANY = 1000  # tries: as often as the line tries anything
-MEMORY_BYTES = 2 * 1024**3
 WORKERS = 2
 AT_ONCE = 8  # messages that a worker is given at a time
 PIECE = 1 << 18  # bytes written to a worker at a time; what is larger is understood by itself
-_LENGTH = struct.Struct(">Q")
 
 
 class DecodeFailed(Exception):
@@ -148,7 +140,7 @@ class _Worker:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            "from bot.sandbox import serve; serve()",
+            "from bot.understanding import serve; serve()",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
@@ -159,9 +151,9 @@ class _Worker:
 
     async def ask(self, raws: Sequence[Raw], mind: Mind | None) -> list[tuple[bool, Any]]:
         if mind is not None and mind != self._mind:  # articles were learnt
-            await self._send(_packed(mind))
+            await self._send(packed(mind))
             self._mind = mind
-        await self._send(_packed(raws))
+        await self._send(packed(raws))
         answers: list[tuple[bool, Any]] = await self._receive()
         return answers
 
@@ -169,7 +161,7 @@ class _Worker:
         process = self._process
         if process is None or process.stdout is None:
             raise EOFError
-        (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
         # our own code wrote this: a worker parses hostile mail but runs nothing from it
         return pickle.loads(await process.stdout.readexactly(length))
 
@@ -177,7 +169,7 @@ class _Worker:
         process = self._process
         if process is None or process.stdin is None:
             raise EOFError
-        process.stdin.write(_LENGTH.pack(len(payload)))
+        process.stdin.write(LENGTH.pack(len(payload)))
         rest = memoryview(payload)
         while rest:  # in pieces: the transport would copy what the pipe does not take at once
             process.stdin.write(rest[:PIECE])
@@ -192,84 +184,3 @@ class _Worker:
             if process.stdin is not None:
                 process.stdin.close()
             await process.wait()
-
-
-class _Pickler(pickle.Pickler):
-    """Writes our values as calls of their constructors. How frozen dataclasses with slots are pickled by
-    themselves, field by field through `dataclasses.fields`, took the service twice as long to read."""
-
-    def reducer_override(self, value: object) -> Any:
-        names = _names(cast(Hashable, type(value)))
-        return (type(value), tuple([getattr(value, name) for name in names])) if names else NotImplemented
-
-
-@cache
-def _names(cls: type[Any]) -> tuple[str, ...]:
-    """The constructor's arguments of a dataclass; none for what is no dataclass."""
-    return tuple(f.name for f in fields(cls) if f.init) if is_dataclass(cls) else ()
-
-
-def _packed(value: object) -> bytes:
-    into = io.BytesIO()
-    _Pickler(into, pickle.HIGHEST_PROTOCOL).dump(value)
-    return into.getvalue()
-
-
-def serve() -> None:
-    """The worker's side: a decoder; then lists of messages, answered with a list of (ok, values or reason), and
-    minds."""
-    with contextlib.suppress(BrokenPipeError):  # the service is gone
-        _serve()
-
-
-def _serve() -> None:
-    import logging
-    import os
-    import signal
-
-    _limit_memory()
-    logging.disable()  # libraries log what they stumble over: a stranger's words, in everybody's log
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when its workers end
-    source, sink = os.fdopen(0, "rb", buffering=1 << 16), os.fdopen(1, "wb")
-
-    def receive() -> Any:
-        head = source.read(_LENGTH.size)
-        return pickle.loads(source.read(_LENGTH.unpack(head)[0])) if len(head) == _LENGTH.size else None
-
-    def answer(value: object) -> None:
-        payload = _packed(value)
-        sink.write(_LENGTH.pack(len(payload)) + payload)
-        sink.flush()
-
-    decoder, mind = receive(), None
-    answer("ready")
-    while decoder is not None and (given := receive()) is not None:
-        if isinstance(given, list):
-            answer([_understood(decoder, raw, mind) for raw in given])
-        else:
-            mind = given
-
-
-def _understood(
-    decoder: Callable[[Raw], Sequence[Inbound]], raw: Raw, mind: Mind | None
-) -> tuple[bool, Understood | str]:
-    try:
-        return True, [_considered(clean(inbound), mind) for inbound in decoder(raw)]
-    except Exception as error:
-        return False, f"{type(error).__name__}: {error}"[:500]
-
-
-def _considered(inbound: Inbound, mind: Mind | None) -> tuple[Inbound, Decision | None]:
-    if mind is None or inbound.kind is not Kind.MESSAGE:
-        return inbound, None
-    try:
-        return inbound, mind.about(inbound)
-    except Exception:  # the message arrives all the same: whoever takes it decides, and has a log
-        return inbound, None
-
-
-def _limit_memory() -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
