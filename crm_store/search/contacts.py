@@ -11,9 +11,9 @@ from sqlalchemy import Connection, column, or_, select, table
 
 from crm_store import schema
 from crm_store.rows import is_postgresql
-from crm_store.search import indexing, names, phones, veil
+from crm_store.search import names, naming, phones, state, veil
 from crm_store.search.fold import name_key
-from crm_store.search.query import sql
+from crm_store.search.query import sql, sql_once
 from crm_store.search.rank import LEAST, Asked
 
 AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before a second bearer of it
@@ -83,7 +83,7 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
             "SELECT 3, n.contact_id, 'handle' FROM search_name n WHERE n.id = :handle UNION ALL"
             " SELECT 3, c.contact_id, 'handle' FROM search_contact c WHERE c.name_id = :handle"
         )
-        values["handle"] = indexing.named(tx, [handle]).get(handle, 0) if handle else 0
+        values["handle"] = naming.named(tx, [handle]).get(handle, 0) if handle else 0
     if digits.isdecimal() and digits.isascii() and len(digits) >= _SHORTEST_NUMBER:
         national = digits.lstrip("0") if len(digits) > 6 else digits
         low, below = veil.tail_asked(
@@ -132,7 +132,7 @@ def _exact_behind(tx: Connection, text: str) -> dict[int, str]:
             " OR lower(handle) = :handle) ORDER BY contact_id LIMIT 200"
         ),
         {
-            "last": indexing.cursors(tx).get("contact", 0),
+            "last": state.cursors(tx).get("contact", 0),
             "end": f"%{national}" if digits.isdecimal() else "-",
             "handle": text.lstrip("@").lower() if text.startswith("@") else "-",
         },
@@ -142,7 +142,7 @@ def _exact_behind(tx: Connection, text: str) -> dict[int, str]:
 
 def _opened_behind(tx: Connection, text: str, national: str) -> dict[int, str]:
     """The same where SQL sees nothing in an address: each is looked at."""
-    last = indexing.cursors(tx).get("contact", 0)
+    last = state.cursors(tx).get("contact", 0)
     due: Any = select(column("id")).select_from(table("search_due")).where(column("kind") == "contact")
     behind = or_(identity.c.contact_id > last, identity.c.contact_id.in_(due))
     found = {
@@ -235,7 +235,7 @@ def _bearers(tx: Connection, name_ids: list[int], limit: int) -> tuple[dict[int,
         statement = " UNION ALL ".join([first, *each])
     statement += " UNION ALL SELECT 0, b.id FROM (" + names.BEHIND + ") b"
     found: dict[int, list[int]] = {}
-    asked = sql(statement) if is_postgresql(tx) else indexing.sql_once(statement)
+    asked = sql(statement) if is_postgresql(tx) else sql_once(statement)
     for name_id, contact_id in tx.execute(asked, values):
         found.setdefault(name_id, []).append(contact_id)
     return found, found.pop(0, [])

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from crm_store.search import indexing, pinyin, tokens
+from crm_store.search import naming, pinyin, tokens
 from crm_store.search.asking import NAMES, asking
 from crm_store.search.query import Query, all_of, any_of, prefix, token
 from crm_store.search.rank import Asked, likeness
@@ -270,7 +270,7 @@ def behind(tx: Connection, asked: Asked, ids: Sequence[int]) -> list[tuple[int, 
     """Contacts that the index has not read yet, scored one by one: (contact, score, why)."""
     found = []
     if ids:
-        names = indexing.names_of(tx, lambda column: column.in_(ids))
+        names = naming.names_of(tx, lambda column: column.in_(ids))
         for number in ids:  # those too who bear none any more: the index still believes it
             score, why = max((asked.fits(key) for key in names.get(number, ())), default=(0.0, ""))
             found.append((number, score, why))

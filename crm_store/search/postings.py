@@ -20,7 +20,7 @@ from itertools import chain
 
 from sqlalchemy import Connection
 
-from crm_store.search import blocks
+from crm_store.search import blocks, state
 from crm_store.search.query import Query, Token, sql
 
 DENSE = 16  # postings that wait for each block, on the average, before blocks are rewritten
@@ -164,16 +164,16 @@ def write(
 
 def tidy(tx: Connection, rows: int) -> None:
     """After so many rows were indexed: when much waits, take some of it into the blocks, faster than it comes."""
-    state: dict[str, int] = dict(
+    known: dict[str, int] = dict(
         tx.execute(sql("SELECT name, value FROM search_state WHERE name LIKE 'block:%'")).all()
     )
-    waits = state.get("block:fresh", 0)
-    merging = state.get("block:merging", 0)
-    if not merging and waits <= FEW + DENSE * state.get("block:blocks", 0):
+    waits = known.get("block:fresh", 0)
+    merging = known.get("block:merging", 0)
+    if not merging and waits <= FEW + DENSE * known.get("block:blocks", 0):
         return
     left = merge(tx, max(AT_ONCE, 16 * rows))
     if left != bool(merging):
-        _set(tx, "block:merging", int(left))
+        state.keep(tx, "block:merging", int(left))
 
 
 def merge(tx: Connection, limit: int, *, gone: bool = False) -> bool:
@@ -192,7 +192,7 @@ def merge(tx: Connection, limit: int, *, gone: bool = False) -> bool:
             _into_blocks(tx, sorted((term, number, left) for term, number, left in rows))
         if len(rows) < AT_ONCE:
             if not gone:
-                _set(tx, "block:fresh", 0)
+                state.keep(tx, "block:fresh", 0)
             return False
     return True
 
@@ -259,13 +259,3 @@ def _counted(tx: Connection, **by: int) -> None:
                 ),
                 {"name": f"block:{name}", "by": number},
             )
-
-
-def _set(tx: Connection, name: str, value: int) -> None:
-    tx.execute(
-        sql(
-            "INSERT INTO search_state (name, value) VALUES (:name, :value)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        ),
-        {"name": name, "value": value},
-    )

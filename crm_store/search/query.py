@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -43,3 +43,18 @@ def all_of(queries: Iterable[Query]) -> Query:
 def any_of(queries: Iterable[Query]) -> Query:
     found = tuple(dict.fromkeys(queries))
     return found[0] if len(found) == 1 else ("any", found)
+
+
+def sql_once(statement: str) -> TextClause:
+    """A statement that will not come again."""
+    return text(statement)
+
+
+def slices(items: Sequence[Any]) -> Iterator[Any]:
+    for start in range(0, len(items), 500):
+        yield items[start : start + 500]
+
+
+def listed(ids: Iterable[int]) -> str:
+    """Numbers of ours for an IN: five hundred parameters cost more than the query."""
+    return ", ".join(str(int(number)) for number in ids)

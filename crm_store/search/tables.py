@@ -17,7 +17,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from crm_store.rows import is_postgresql
-from crm_store.search import postings, veil
+from crm_store.search import postings, state, veil
 from crm_store.search.query import Query, Token, sql
 
 Index = Literal["search_name", "search_word", "search_message", "search_text"]
@@ -107,6 +107,12 @@ def remove(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Toke
     )
 
 
+def delete(tx: Connection, table: str, ids: Sequence[int]) -> None:
+    """Delete rows whose tokens were removed."""
+    if ids:
+        tx.execute(sql(f"DELETE FROM {table} WHERE id = :id"), [{"id": number} for number in ids])
+
+
 def clear(tx: Connection) -> None:
     """Empty everything that is derived."""
     for table in (*TABLES, "search_text", *(("search_block", "search_fresh") if is_postgresql(tx) else ())):
@@ -163,6 +169,7 @@ def scrub(tx: Connection, *, pages: int = 2000, whole: bool = False) -> bool:
     waits long.
     """
     if is_postgresql(tx):
+        state.wait_alone(tx)  # whoever indexes rewrites blocks too
         return not postings.merge(tx, 4 * pages, gone=not whole)
     done = True
     for index in INDEXES:

@@ -20,7 +20,7 @@ from crm_store import schema, sealed_scan
 from crm_store import scope as scopes
 from crm_store.rows import is_postgresql
 from crm_store.scope import Scope
-from crm_store.search import indexing, tables, tokens, veil
+from crm_store.search import state, tables, tokens, veil
 from crm_store.search.fold import fold, is_cjk, parts
 from crm_store.search.query import Query, all_of, prefix, token
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
@@ -239,7 +239,7 @@ def _messages(
     newest_first = message.c.id.desc()
     if not asked.terms:
         return [_match(row, asked) for row in tx.execute(query.order_by(newest_first).limit(limit))]
-    read = indexing.cursors(tx).get("message", 0)
+    read = state.cursors(tx).get("message", 0)
     behind = tx.execute(query.where(message.c.id > read).order_by(newest_first).limit(TAIL))
     found = [_match(row, asked) for row in behind if _fits(asked.terms, row.subject, row.text)]
     matching = (
