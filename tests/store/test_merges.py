@@ -341,11 +341,11 @@ ACT = st.tuples(
 )
 
 
-def live(tx: Connection, people: list[int], acts: list[tuple[str, int, int]]) -> None:
-    """A history: whatever may happen to some contacts, in any order."""
+def live(tx: Connection, people: list[int], acts: list[tuple[str, int, int]], when: str = "") -> None:
+    """A history: whatever may happen to some contacts, in any order. One that comes after another says `when`."""
     for n, (what, one, other) in enumerate(acts):
         who = merges.current(tx, people[one])
-        key = f"{n}-{who}-{len(acts)}"
+        key = f"{n}-{who}-{len(acts)}{when}"
         talks = tx.execute(select(schema.conversation.c.id)).scalars().all()
         match what:
             case "identity":
@@ -474,7 +474,7 @@ def _meanwhile(
         return
     owners = _owners(tx)
     number = merges.merge(tx, LATER, keep, drop, actor="staff:1")
-    live(tx, people, [act for act in since if act[0] != "merge"])
+    live(tx, people, [act for act in since if act[0] != "merge"], " since")
     merges.undo(tx, LATER, number, actor="staff:1")
     after = _owners(tx)
     assert {row: after[row] for row in owners} == owners
