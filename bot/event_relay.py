@@ -14,7 +14,7 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bot.config import EventsSettings
 from bot.webhooks import Refused
@@ -82,6 +82,7 @@ class EventRelay:
                 self._broker = broker  # also when it cannot be reached: it is stopped then
                 _prepare(self._kind, broker, self._settings.topic)
                 await broker.start()
+                return broker  # another event may have dropped it meanwhile: then publishing says why
             return self._broker
 
     async def _drop(self) -> None:
@@ -176,5 +177,7 @@ def _stream(topic: str) -> str:
 def _without_url(error: Exception, url: str) -> str:
     """What a library says, without the password that is in the URL."""
     said = str(error)
-    password = urlsplit(url).password
-    return (said.replace(password, "•••") if password else said)[:300]
+    password = urlsplit(url).password or ""
+    for hidden in {password, unquote(password)} - {""}:  # a library may have taken the %40 for the @ it means
+        said = said.replace(hidden, "•••")
+    return said[:300]

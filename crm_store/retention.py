@@ -24,6 +24,7 @@ from crm_store.search import indexing
 
 BATCH = 500
 KINDS = ("messages", "files", "raw", "audit", "events", "api_requests")
+_STRING = re.compile(r'"([^"\\]+)"')
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.IGNORECASE)
 s = schema
 
@@ -163,7 +164,7 @@ def _forget_logs(tx: Connection, before: datetime) -> int:
     )
     gone, shas = [], set()
     for row in tx.execute(old.order_by(j.c.id)):
-        in_thread = any(f'"{thread}"' in row.body for thread in threads if thread)
+        in_thread = not threads.isdisjoint(_STRING.findall(row.body))
         if row.room in rooms or in_thread or f"{row.room}:{row.number}" in threads:
             continue
         gone.append(row.id)

@@ -150,10 +150,11 @@ class Later:
         return self.now
 
 
-async def test_what_a_broker_says_is_told_without_the_password() -> None:
+@pytest.mark.parametrize("written", ["secret", "secre%74"])
+async def test_what_a_broker_says_is_told_without_the_password(written: str) -> None:
     flaky = Flaky()
     flaky.calls = 4
-    relay = EventRelay(EventsSettings(url="redis://u:secret@b.example"), lambda url: flaky)
+    relay = EventRelay(EventsSettings(url=f"redis://u:{written}@b.example"), lambda url: flaky)
     with pytest.raises(Refused) as caught:
         await relay.send(Leaving(1, "k", ADDRESS, "customer:1", "customer.created", 1, NOW, 1, 1), b"{}")
     assert "secret" not in caught.value.reason
