@@ -206,7 +206,8 @@ async def settle(store: Store, timeout_s: float = SETTLE_S, *, largest: int = LA
     while not await store.write(tables.scrub):
         pass
     if store.path is None:
-        names = ", ".join(f'"{table.name}"' for table, _ in held.tables())
+        emptied = [*(table.name for table, _ in held.tables()), *tables.ON_POSTGRESQL]
+        names = ", ".join(f'"{name}"' for name in emptied)
         async with store.dedicated() as connection:
             await connection.execute(f"VACUUM {names}")
         return True

@@ -2,8 +2,8 @@
 
 Building a Core statement, looking up its compiled form and wrapping its result took 65 µs for a select by key
 and 102 for an insert, all under the interpreter's lock. A `Statement` is compiled at its first use; on the
-writer's connection the driver then runs the text itself (9 and 11 µs). On PostgreSQL,
-and for readers, the same statement goes through SQLAlchemy.
+connections of SQLite's writer and readers the driver then runs the text itself (9 and 11 µs). On PostgreSQL the
+same statement goes through SQLAlchemy.
 """
 
 from __future__ import annotations

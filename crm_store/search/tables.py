@@ -24,6 +24,10 @@ Index = Literal["search_name", "search_word", "search_message", "search_text"]
 INDEXES: tuple[Index, ...] = ("search_name", "search_word", "search_message", "search_text")
 # … of which these are in blocks on PostgreSQL
 BLOCKS: dict[Index, str] = {"search_name": postings.NAME, "search_word": postings.WORD}
+ON_POSTGRESQL = (  # all there are, to be vacuumed
+    "search_name", "search_word", "search_contact", "search_phone", "search_block", "search_fresh",
+    "search_text", "search_text_tokens", "search_message_tokens",
+)  # fmt: skip
 TABLES = ("search_state", "search_due", "search_name", "search_contact", "search_phone", "search_word")
 
 
@@ -131,33 +135,12 @@ def tidy(tx: Connection, rows: int) -> None:
 
 
 def settle(tx: Connection) -> None:
-    """After much was indexed, on PostgreSQL: what waits beside the indexes goes into them, dead rows leave the
-    tables, and the planner learns how many there are. Autovacuum does nearly that, some minutes later, where it
-    is on."""
-    if not is_postgresql(tx):
-        return
-    for index in INDEXES:
-        if index not in BLOCKS:
-            tx.execute(sql(f"SELECT gin_clean_pending_list('ix_{index}_tokens')"))
-            tx.execute(sql(f"ANALYZE {index}_tokens"))
-    for table in (
-        "search_block",
-        "search_fresh",
-        "search_name",
-        "search_word",
-        "search_contact",
-        "search_phone",
-    ):
-        tx.execute(sql(f"CLUSTER {table} USING {table}_pkey"))
-    for table in (
-        "search_block",
-        "search_name",
-        "search_word",
-        "search_contact",
-        "search_phone",
-        "search_text",
-    ):
-        tx.execute(sql(f"ANALYZE {table}"))
+    """After much was indexed, on PostgreSQL: dead rows leave the tables, what waits beside GIN goes into it, and
+    the planner learns how many there are. Autovacuum does nearly that, some minutes later, where it is on."""
+    if is_postgresql(tx):
+        for table in ON_POSTGRESQL:
+            tx.execute(sql(f"CLUSTER {table} USING {table}_pkey"))
+            tx.execute(sql(f"ANALYZE {table}"))
 
 
 def scrub(tx: Connection, *, pages: int = 2000, whole: bool = False) -> bool:

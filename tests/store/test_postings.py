@@ -37,7 +37,8 @@ def test_a_full_block_is_split_in_order(said: dict[str, set[int]]) -> None:
         parts = list(blocks.split(block))
     pairs = [[(one, n) for one in sorted(part) for n in part[one]] for _, _, part in parts]
     assert all(
-        0 < len(part) <= 7 and part[0] == (term, first) for part, (term, first, _) in zip(pairs, parts)
+        0 < len(part) <= 7 and part[0] == (term, first)
+        for part, (term, first, _) in zip(pairs, parts, strict=True)
     )
     assert [pair for part in pairs for pair in part] == [
         (one, n) for one in sorted(block) for n in block[one]
