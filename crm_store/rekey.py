@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, create_engine, event, literal, select, text, tuple_
+from sqlalchemy import Connection, Table, bindparam, create_engine, event, func, literal, select, text, tuple_
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -146,13 +146,11 @@ def _note(tx: Connection, value: str) -> None:
 
 
 def _pages(tx: Connection, table: Table, columns: list[Any]) -> Iterator[list[Any]]:
-    """A table's rows by its key, some at a time; a key that is sealed itself is read whole: those are few."""
+    """A table's rows by its key, some at a time."""
     keys = list(table.primary_key.columns)
     query = select(*keys, *(c for c in columns if c not in keys)).order_by(*keys)
     if any(key in columns for key in keys):
-        with tx.begin():
-            rows = list(tx.execute(query))
-        yield rows
+        yield from _whole_pages(tx, table, query)
         return
     size = LARGE_ROWS if any(isinstance(c.type, SealedBytes) for c in columns) else ROWS
     last: tuple[Any, ...] | None = None
@@ -164,6 +162,22 @@ def _pages(tx: Connection, table: Table, columns: list[Any]) -> Iterator[list[An
             return
         yield rows
         last = tuple(rows[-1][: len(keys)])
+
+
+def _whole_pages(tx: Connection, table: Table, query: Any) -> Iterator[list[Any]]:
+    """The same of a table whose key is sealed itself: some conversations at a time, or all, where those are few."""
+    whose = table.c.get("conversation_id")
+    if whose is None:
+        with tx.begin():
+            rows = list(tx.execute(query))
+        yield rows
+        return
+    with tx.begin():
+        highest = tx.execute(select(func.max(whose))).scalar() or 0
+    for first in range(0, highest + 1, ROWS):
+        with tx.begin():
+            rows = list(tx.execute(query.where(whose.between(first, first + ROWS - 1))))
+        yield rows
 
 
 def _bound(key: Any, value: Any) -> Any:

@@ -20,7 +20,7 @@ from crm_store.importing.values import Defaults
 from tests.fakes.mail import FakeSmarthost
 from tests.fakes.slack import FakeSlack
 from tests.fakes.telegram import FakeTelegram
-from tests.stores import sqlite_url
+from tests.stores import KEY, sqlite_url
 
 ADDRESS = "support@desk.example"
 FORUM = -1001234567890  # the staff's supergroup on Telegram
@@ -91,6 +91,7 @@ def settings(
     reply_mode: str = "direct",
     port: int = 0,
     smtp_port: int = 0,
+    key: str = "",
     more: str = "",
 ) -> str:
     """The configuration of a world as TOML."""
@@ -129,6 +130,8 @@ def settings(
             f'[channels.web]\nkind = "web"\nstaff_channel = "staff"\nhold_s = {hold_s}\nreply_mode = "{reply_mode}"\n'
             f"messages_per_minute = {web_per_minute}\naddress_per_minute = {max(150, web_per_minute)}"
         )
+    if key:
+        parts.append(f'[privacy]\nkey = "{key}"')
     return "\n".join([*parts, more])
 
 
@@ -146,6 +149,7 @@ async def running(
     web: bool = True,
     store_url: str = "",
     articles: bool = True,
+    key: str = KEY,
     **how: Any,
 ) -> AsyncIterator[World]:
     """A world with the channels asked for, two staff members (Mei, a manager; Tom, an agent) and articles."""
@@ -157,11 +161,11 @@ async def running(
         if tg is not None and how.get("telegram_staff"):
             tg.add_group(FORUM, "Staff", forum=True)
         url = store_url or sqlite_url(directory)
-        text = settings(url, telegram=tg, slack=sl, smarthost=smarthost, web=web, **how)
+        text = settings(url, telegram=tg, slack=sl, smarthost=smarthost, web=web, key=key, **how)
         file = directory / "wellheard.toml"  # for who runs a command line beside the service
         await asyncio.to_thread(file.write_text, text, "utf-8")
         config = parse(text, path=file, environ={})
-        await seed(url, articles=articles)
+        await seed(url, articles=articles, key=key)
         service = Service(config)
         await service.start()
         stack.push_async_callback(service.stop, drain_s=0)
@@ -170,9 +174,9 @@ async def running(
         yield World(config, service, tg, sl, smarthost)
 
 
-async def seed(url: str, *, articles: bool = True) -> None:
+async def seed(url: str, *, articles: bool = True, key: str = "") -> None:
     """Staff and articles."""
-    async with Store(url) as store:
+    async with Store(url, key=key) as store:
         await store.write(_staff)
         if articles:
             with resources.as_file(resources.files("bot").joinpath("sample", "articles.jsonl")) as path:

@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 
 from crm_store.schema.base import at, id_, metadata, ref, where_given
-from crm_store.schema.sealed import Fresh, FreshText, Sealed, SealedBytes, SealedJson
+from crm_store.schema.sealed import EVENT, Fresh, FreshText, Sealed, SealedBytes, SealedJson
 
 conversation = Table(
     "conversation",
@@ -52,7 +52,7 @@ thread_ref = Table(  # every platform id ever seen in a conversation
     "thread_ref",
     metadata,
     Column("channel", String, primary_key=True),
-    Column("ref", String, primary_key=True),
+    Column("ref", Sealed(EVENT), primary_key=True),
     ref("conversation_id", "conversation.id", nullable=False),
 )
 
@@ -65,9 +65,11 @@ message = Table(
     Column("seq", Integer, nullable=False),
     Column("kind", String, nullable=False),  # in out note
     Column("channel", String, nullable=False),
-    Column("event_id", String, nullable=False, server_default=""),
-    Column("dedupe", String),  # unique per channel: the same event twice is one message
-    Column("external_id", String, nullable=False, server_default=""),  # its id where the customer reads it
+    Column("event_id", Sealed(EVENT), nullable=False, server_default=""),
+    Column("dedupe", Sealed(EVENT)),  # unique per channel: the same event twice is one message
+    Column(
+        "external_id", Sealed(EVENT), nullable=False, server_default=""
+    ),  # its id where the customer reads it
     Column("author_kind", String, nullable=False),  # customer staff bot
     Column("author_id", Integer),
     Column("author", Sealed("message.author"), nullable=False, server_default=""),

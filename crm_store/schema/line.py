@@ -16,14 +16,14 @@ from sqlalchemy import (
 )
 
 from crm_store.schema.base import at, id_, metadata, where_given
-from crm_store.schema.sealed import FreshText, Sealed, SealedBytes, SealedJson
+from crm_store.schema.sealed import EVENT, FreshText, Sealed, SealedBytes, SealedJson
 
 inbox = Table(  # what platforms gave us, byte for byte; finished in the transaction of everything it caused
     "inbox",
     metadata,
     id_(),
     Column("channel", String, nullable=False),
-    Column("event_id", String, nullable=False),
+    Column("event_id", Sealed(EVENT), nullable=False),
     Column("lane", Sealed("inbox.lane"), nullable=False),
     Column("body", SealedBytes("inbox.body"), nullable=False),
     Column("evidence", FreshText("inbox.evidence"), nullable=False, server_default=""),
@@ -81,7 +81,7 @@ outbox = Table(  # what is to be done on platforms; the recipient is frozen when
     Column("error", FreshText("outbox.error"), nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
     at("lease_until"),
-    Column("event_id", String, nullable=False, server_default=""),
+    Column("event_id", Sealed(EVENT), nullable=False, server_default=""),
     at("created_at", nullable=False),
     at("settled_at"),
 )

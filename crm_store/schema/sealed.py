@@ -19,6 +19,9 @@ from sqlalchemy.sql import operators
 
 from crm_store import sealing
 
+EVENT = (
+    "event"  # platforms' ids of messages, which many of them make of the sender's; compared between tables
+)
 Process = Callable[[Any], Any]
 _EQUAL = {operators.eq, operators.ne, operators.in_op, operators.not_in_op, operators.is_, operators.is_not}
 

@@ -235,7 +235,7 @@ def present(world: World) -> set[int]:
 
 
 @asynccontextmanager
-async def a_world(directory: Path) -> AsyncIterator[World]:
+async def a_world(directory: Path, key: str = "") -> AsyncIterator[World]:
     """A service with all its channels and a log in its own directory."""
     log = (directory / "wellheard.log").open("w", encoding="utf-8")
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(log), cache_logger_on_first_use=False)
@@ -248,6 +248,7 @@ async def a_world(directory: Path) -> AsyncIterator[World]:
             articles=False,
             web_per_minute=100_000,
             hold_s=600,
+            key=key,
         ) as world:
             yield world
     finally:
