@@ -24,6 +24,7 @@ from crm_store.search import blocks, state
 from crm_store.search.query import Query, Token, sql
 
 DENSE = 16  # postings that wait for each block, on the average, before blocks are rewritten
+DENSER, MANY = 64, 1000  # … where so many rows are indexed at once: a first run, that nobody waits for
 FEW = 20_000  # that many wait in any case
 AT_ONCE = 4000  # of them are taken into their blocks in one statement
 BEGINNING_BLOCKS = 2  # that a beginning is looked for in: a hundred names are enough
@@ -169,7 +170,8 @@ def tidy(tx: Connection, rows: int) -> None:
     )
     waits = known.get("block:fresh", 0)
     merging = known.get("block:merging", 0)
-    if not merging and waits <= FEW + DENSE * known.get("block:blocks", 0):
+    dense = DENSE if rows < MANY else DENSER
+    if not merging and waits <= FEW + dense * known.get("block:blocks", 0):
         return
     left = merge(tx, max(AT_ONCE, 16 * rows))
     if left != bool(merging):
