@@ -138,8 +138,13 @@ def _flags(tx: Connection, now: datetime) -> Any:
                 twin.c.city == contact.c.city,
             ),
         )
-        .where(contact.c.merged_into_id.is_(None))
+        .where(contact.c.merged_into_id.is_(None), contact.c.id.not_in(_erased()))
     )
+
+
+def _erased() -> Any:
+    """Whose rows are empty because they asked for it: that is no anomaly."""
+    return select(schema.erasure.c.contact_id).where(schema.erasure.c.state == "done")
 
 
 def _twins() -> Any:

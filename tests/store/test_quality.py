@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from crm_store import contacts, conversations, importer, quality
+from crm_store import contacts, conversations, erase, exporter, importer, quality
 from crm_store.db import Store
 from crm_store.importer import Defaults
 
@@ -21,6 +21,18 @@ async def bring(store: Store, path: Path, text: str, now: datetime = NOW) -> Non
 async def test_an_empty_store_has_no_index(store: Store) -> None:
     [whole] = await store.read(quality.measure, NOW)
     assert (whole.records, whole.anomalous, whole.index) == (0, 0, None)
+
+
+async def test_whoever_was_erased_is_no_anomaly_and_no_empty_line_of_an_export(
+    store: Store, tmp_path: Path
+) -> None:
+    await bring(store, tmp_path / "two.csv", "name,email\nAnna,a@example.com\nBo,b@example.com\n")
+    number = await store.write(erase.ask, NOW, 1, "cli")
+    await erase.carry_out(store, number, lambda: NOW)
+    [whole, *_] = await store.read(quality.measure, NOW)
+    assert (whole.records, whole.anomalous) == (1, 0)
+    lines = await store.read(lambda tx: "".join(exporter.export(tx, "customers")).splitlines())
+    assert [line.split(",")[2] for line in lines] == ["name", "Bo"]
 
 
 async def test_anomalies_are_counted_by_field_and_source(store: Store, tmp_path: Path) -> None:
