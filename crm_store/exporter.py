@@ -155,7 +155,10 @@ def _pages(tx: Connection, query: Any, key: Any) -> Iterator[list[Any]]:
 
 def _customers(tx: Connection, scope: Scope | None, where: Any = None) -> Iterator[list[Any]]:
     contact, identity = schema.contact, schema.identity
-    wanted = select(contact).where(LIVE) if where is None else select(contact).where(LIVE, where)
+    erased = select(schema.erasure.c.contact_id).where(schema.erasure.c.state == "done")
+    wanted = select(contact).where(LIVE, contact.c.id.not_in(erased))  # nothing is left of them to be exported
+    if where is not None:
+        wanted = wanted.where(where)
     if scope is not None:
         wanted = wanted.where(of_contact(scope, contact.c.id))
     for page in _pages(tx, wanted, contact.c.id):
