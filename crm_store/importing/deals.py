@@ -132,6 +132,8 @@ class Deals:
         report = self.batch.report
         if row.customer.notes:
             report.correct(row.line, row.customer.notes)
+        if row.owner and self._owner(row.owner) is None:
+            report.reject(Rejected(row.line, "no_such_owner", {"value": row.owner[:80]}))
         if row.key in self.fresh:
             return self._again(
                 row, self.fresh[row.key][0].line, 0, row.values == self.fresh[row.key][0].values

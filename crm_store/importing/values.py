@@ -239,7 +239,10 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
 
     `currency` is what another column says; a sign in the value must not contradict it.
     """
-    text = unicodedata.normalize("NFKC", clean(value)).upper()
+    said = (
+        f"{value:.15g}" if isinstance(value, float) else clean(value)
+    )  # 33.300000000000004 is what 3 * 11.1 makes
+    text = unicodedata.normalize("NFKC", said).upper()
     text = re.sub(r"(?<=\d)[.,]\s?[-–—]{1,2}(?!\d)", "", text)  # no cents
     amount = re.search(r"\d[\d.,'’\s]*", text)
     if amount is None:

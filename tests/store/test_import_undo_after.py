@@ -67,6 +67,6 @@ async def test_the_d1_of_another_system_is_not_our_deal_1(store: Store, tmp_path
     report = await bring(store, "deals", tmp_path, head + "D1,Lamp,7,EUR,b@b.cc\nD1,Bed,7,EUR,n@b.cc\n")
     assert [bad.reason_key for bad in report.rejected] == ["deal_owner", "deal_owner"]
     assert [d.title for d in await store.read(deals.listing)] == ["Sofa"]
-    report = await bring(store, "deals", tmp_path, head + "D1,Sofa bed,7,EUR,a@b.cc\n")
-    assert (report.updated, report.rejected) == (1, [])
+    report = await bring(store, "deals", tmp_path, "owner," + head + "Nobody,D1,Sofa bed,7,EUR,a@b.cc\n")
+    assert (report.updated, [bad.reason_key for bad in report.rejected]) == (1, ["no_such_owner"])
     assert [d.title for d in await store.read(deals.listing)] == ["Sofa bed"]

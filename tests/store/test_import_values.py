@@ -50,6 +50,7 @@ BARE = Defaults()
         ("0,5", "EUR", BARE, 50, "EUR"),
         (19.99, "EUR", BARE, 1999, "EUR"),
         ("12.00", "JPY", BARE, 12, "JPY"),
+        (3 * 11.1, "EUR", BARE, 3330, "EUR"),
         ("12,- €", "", BARE, 1200, "EUR"),
         ("12,–", "EUR", BARE, 1200, "EUR"),
         ("12.-", "CHF", BARE, 1200, "CHF"),
