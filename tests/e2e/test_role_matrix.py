@@ -270,6 +270,12 @@ async def _quiet(world: World) -> dict[str, Any]:
     return dict(await world.until(lambda d: d["inbox"]["pending"] == d["outbox"]["pending"] == 0 and d, 30.0))
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks for forty things in a second; the pauses between the answers took ten."""
+    monkeypatch.setattr("channels.telegram.limits.CHAT_BURST", 500)
+
+
 @pytest.mark.parametrize("who", OUTSIDERS, ids=lambda w: w.__name__)
 async def test_who_may_not_command_gets_nothing_by_it(tmp_path: Path, who: type[Outsider]) -> None:
     async with running(tmp_path, telegram=True, slack=True, telegram_staff=True, web=False) as world:
