@@ -1,4 +1,4 @@
-"""Contact data that may be encrypted."""
+"""Contact data may be sealed: in the columns that it has, as text in text. Nothing changes without a key."""
 
 revision = "0010"
 down_revision = "0009"
