@@ -74,13 +74,12 @@ def named(tx: Connection, said: str, scope: Scope | None = None) -> list[tuple[s
     query = select(contact.c.id, contact.c.company).where(
         contact.c.id.in_(ids), contact.c.company != "", LIVE
     )
-    if scope is not None:
-        query = query.where(of_contact(scope, contact.c.id))
     of: dict[int, str] = dict(tx.execute(query).all()) if ids else {}
+    names = dict.fromkeys(of[number] for number in ids if number in of)
     found: dict[str, dict[str, None]] = {}
-    for number in ids:
-        if number in of:
-            found.setdefault(key(of[number]), {})[of[number]] = None
+    for name in names:  # the first hundred of many may be nobody's whom the asker sees, and a later one is
+        if scope is None or _there(tx, name, scope):
+            found.setdefault(key(name), {})[name] = None
     if _there(tx, said, scope):  # spelt so, and perhaps not among those the search named
         found.setdefault(wanted, {})[said] = None
     if wanted in found:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from crm_store import companies, importer, merges
+from crm_store import companies, contacts, importer, merges, people
 from crm_store.companies import key
 from crm_store.db import Store
 from crm_store.importer import Defaults
@@ -78,6 +78,12 @@ async def test_a_company_is_everybody_there(store: Store, tmp_path: Path) -> Non
     assert found.spent[found.people[0].id] == (Value(1990, "EUR"),)
     await store.write(merges.merge, NOW, found.people[0].id, found.people[2].id, actor="staff:1")
     assert (await store.read(companies.look, sorted(acme))).count == 2
-    nothing = Scope(frozenset([1]))
+    nothing = Scope(frozenset([99]))
+    tom = await store.write(people.add, NOW, "Tom", "sales")
+    own = found.people[1].id
+    await store.write(contacts.set_values, NOW, own, owner_id=tom)
+    seen = Scope(frozenset([tom]))
+    assert await store.read(ask, "acme", seen) == [{"Acme Ltd"}]
+    assert (await store.read(companies.look, sorted(acme), seen)).orders == 1
     assert await store.read(ask, "acme", nothing) == []
     assert (await store.read(companies.look, sorted(acme), nothing)).orders == 0
