@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -25,6 +25,7 @@ from crm_store.importing.values import Defaults, Wrong
 from crm_store.importing.write import Contacts, Outcome
 
 SUBJECT, WORDS, FIELDS = 200, 2000, 100  # characters, characters of a field, fields: as the API takes them
+AHEAD = timedelta(days=1)  # clocks and time zones differ; what lies further ahead has not happened
 KIND = re.compile(r"[a-z][a-z0-9_.]{0,39}")
 _OURS = re.compile(r"event:(\d{1,9})")
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -217,6 +218,9 @@ class Events:
                 report.repeat(row.line, earlier, number, "event")
             self.batch.touched.setdefault(number, row.line)
             return "unchanged"
+        if row.at > self.now + AHEAD:
+            report.reject(Rejected(row.line, "future", {"value": row.at.isoformat()}))
+            return None
         if contact_id is None:
             if not row.customer.keys:
                 report.reject(Rejected(row.line, "no_customer"))

@@ -27,6 +27,7 @@ EVENTS = """客户手机,客户邮箱,事件,时间,页面,商品,金额,来路
 ,anna@example.com,¿,2026-03-01,,,,
 ,anna@example.com,visit,03/04/2026,,,,
 ,anna@example.com,浏览,2026-03-01 14:30,https://shop.example/lamp,台灯,,
+,anna@example.com,浏览,2036-03-01 14:30,,,,
 """
 DEALS = """id,email,customer,title,stage,amount,currency,expected,owner
 K1,anna@example.com,Anna,Garden,报价,"12,000.50",CNY,2026-04-30,
@@ -57,7 +58,7 @@ async def before(store: Store) -> dict[str, list[str]]:
 async def test_events_come_from_a_file_and_twice_is_once(store: Store, tmp_path: Path) -> None:
     await bring(store, "customers", tmp_path, PEOPLE)
     was = await before(store)
-    wrong = [(5, "no_customer"), (6, "event"), (7, "date_ambiguous")]
+    wrong = [(5, "no_customer"), (6, "event"), (7, "date_ambiguous"), (9, "future")]
     dry = await bring(store, "events", tmp_path, EVENTS, LATER, dry_run=True)
     assert (told(dry), await before(store)) == ((3, 0, 1, wrong), was)
     report = await bring(store, "events", tmp_path, EVENTS, LATER)
