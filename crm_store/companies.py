@@ -35,7 +35,7 @@ _HAN_FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """What a company is to us. `people` are the first by what they paid; the numbers are of everyone there whom
+    """What a company is to us. `people` are the first by what they paid, in whatever currency; the numbers are of everyone there whom
     the asker may see."""
 
     names: tuple[str, ...]

@@ -66,11 +66,11 @@ async def test_a_company_is_shown_with_what_its_people_bought(desk: Deciding) ->
 
 async def test_a_segment_is_counted_first_and_its_errors_have_a_place(desk: Deciding) -> None:
     found = await ask(desk, "/segment country:GB spent>1 event:cart")
-    assert found.text.startswith("1 customers")
+    assert found.text.startswith("Customers: 1")
     assert "C1 Li Wei" in found.text
     assert found.actions == ["profile:1"]
-    assert (await ask(desk, "/segment 国家:英国")).text.startswith("2 customers")
-    assert (await ask(desk, "/segment tag:none")).text.startswith("0 customers")
+    assert (await ask(desk, "/segment 国家:英国")).text.startswith("Customers: 2")
+    assert (await ask(desk, "/segment tag:none")).text.startswith("Customers: 0")
     for query, words in [
         ("cuntry:GB", "“cuntry” at character 1 is no field"),
         ("spent>much", "“much” at character 7 is not a number"),
