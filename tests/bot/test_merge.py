@@ -183,7 +183,7 @@ async def test_on_slack_it_is_confirmed_by_button_told_in_the_thread_and_replies
         cards = slack.messages(room)
         await slack.says("U0MEI", room, "We are looking into it.", thread_ts=cards[1]["ts"])
         written = await world.until(
-            lambda d: [m for t in d["tickets"] for m in t["messages"] if m["kind"] == "out"]
+            lambda d: [m for t in d["tickets"] for m in t["messages"] if "looking into it" in m["text"]]
         )
         await slack.says("U0MEI", room, "!merge Li Wei | Chen Dawen", thread_ts=cards[0]["ts"])
 
@@ -211,6 +211,7 @@ async def test_on_slack_it_is_confirmed_by_button_told_in_the_thread_and_replies
             )
 
         await world.store.write(now)
+        world.service.delivery.wake()  # it sleeps until the hold would have ended
         await wait(lambda: any("looking into it" in t for t in tg.texts(7002)), "the reply")
         assert not any("looking into it" in t for t in tg.texts(7001)), "it went to whom it was written"
 

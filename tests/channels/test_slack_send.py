@@ -230,7 +230,7 @@ async def test_a_fault_is_retried_later_and_only_by_the_caller(
 async def test_a_hang_ends_by_our_own_clock(
     slack: FakeSlack, channel: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "CALL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(channel._api, "_timeout_s", 0.1)
     slack.fault("chat.postMessage", "hang")
     with pytest.raises(RetryLater) as caught:
         await channel.send(to(slack, "words"))
