@@ -35,8 +35,8 @@ _HAN_FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """What a company is to us. `people` are the first by what they paid, in whatever currency; the numbers are of everyone there whom
-    the asker may see."""
+    """What a company is to us. `people` are the first by what they paid, in whatever currency; the numbers are of
+    everyone there whom the asker may see."""
 
     names: tuple[str, ...]
     count: int = 0
