@@ -98,8 +98,9 @@ def condition(
     tx: Connection, segment: Segment, now: datetime, *, currency: str = "", scope: Scope | None = None
 ) -> ColumnElement[bool]:
     """For a query over contacts: who is in it. `currency` is what amounts are in that name none; with a scope
-    only whom its people see."""
-    found = and_(LIVE, _condition(tx, segment, now, currency))
+    only whom its people see. Of whoever was erased nothing is left that could be asked for."""
+    erased = select(schema.erasure.c.contact_id).where(schema.erasure.c.state == "done")
+    found = and_(LIVE, schema.contact.c.id.not_in(erased), _condition(tx, segment, now, currency))
     return found if scope is None else and_(found, of_contact(scope, schema.contact.c.id))
 
 

@@ -164,6 +164,13 @@ async def test_a_segment_is_read_page_by_page(store: Store) -> None:
     assert (first, rest) == ([1, 2], [3])
 
 
+async def test_who_was_erased_is_in_no_segment(store: Store) -> None:
+    await store.write(fill)
+    gone = {"uid": "u", "contact_id": 2, "actor": "cli", "state": "done", "asked_at": NOW, "counts": {}}
+    await store.write(lambda tx: tx.execute(schema.erasure.insert().values(**gone)) and None)
+    assert await store.read(segments.select_ids, segments.parse("id>0"), NOW) == [1, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("query", "reason", "at"),
     [
