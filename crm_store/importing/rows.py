@@ -235,27 +235,29 @@ def customer_of(
     name = values.name(get("name", ""), notes) or _whole_name(said)
     if not name and mail and (told := guesses.name_from(mail)):
         guessed.append(("name", told, "email"))
-    texts = {
-        "name": name,
-        "company": values.name(said["company"], notes, "company") if "company" in said else "",
-        "country": country,
-        "city": values.name(said["city"], notes, "city") if "city" in said else "",
-        "language": _language(values.clean(said["language"])) if "language" in said else "",
-    }
-    for column, text in texts.items():
-        if len(text) > values.LONGEST:
-            rejected.append(Rejected(line, "too_long", {"field": column, "value": text[:80]}))
-            texts[column] = ""
+    company = values.name(said["company"], notes, "company") if "company" in said else ""
+    city = values.name(said["city"], notes, "city") if "city" in said else ""
+    if max(len(name), len(company), len(country), len(city)) > values.LONGEST:
+        texts = {"name": name, "company": company, "country": country, "city": city}
+        long = {column: text for column, text in texts.items() if len(text) > values.LONGEST}
+        rejected += [
+            Rejected(line, "too_long", {"field": column, "value": text[:80]}) for column, text in long.items()
+        ]
+        name, company, country, city = ("" if column in long else text for column, text in texts.items())
     return CustomerRow(
         line,
         tuple(keys),
-        timezone=values.timezone(said["timezone"]) if "timezone" in said else "",
-        tags=tuple(values.several(said["tags"])) if "tags" in said else (),
-        fields=extra,
-        guessed=tuple(guessed),
-        notes=tuple(notes),
-        consents=values.consents(said["consent"]) if "consent" in said else (),
-        **texts,
+        name,
+        company,
+        country,
+        city,
+        _language(values.clean(said["language"])) if "language" in said else "",
+        values.timezone(said["timezone"]) if "timezone" in said else "",
+        tuple(values.several(said["tags"])) if "tags" in said else (),
+        extra,
+        tuple(guessed),
+        tuple(notes),
+        values.consents(said["consent"]) if "consent" in said else (),
     )
 
 

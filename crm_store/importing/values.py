@@ -61,6 +61,10 @@ _NO = frozenset(("no", "n", "false", "0", "off", "withdrawn", "否", "不同意"
 _WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0b\uff20\u3000]+")  # letters, digits, + @
 _PLAIN_ADDRESS = re.compile(r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _LETTERS_INSIDE = re.compile(r"\d[^\W\d_]+[+-]?\d")  # 1.38E+10: a spreadsheet has lost the rest
+_DIGITS = re.compile(r"\d[\d.,'’\s]*")
+_PLAIN_AMOUNT = re.compile(r"\d+\.\d{1,2}")
+_AMOUNT = re.compile(r"\d[\d.,]*|\d{1,3}(?:['’\s]\d{3})+(?:[.,]\d*)?")
+_NO_CENTS = re.compile(r"(?<=\d)[.,]\s?[-–—]{1,2}(?!\d)")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")  # 1,234,567; in India 12,34,567
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _ADDRESS = re.compile(
@@ -243,8 +247,9 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
         f"{value:.15g}" if isinstance(value, float) else clean(value)
     )  # 33.300000000000004 is what 3 * 11.1 makes
     text = unicodedata.normalize("NFKC", said).upper()
-    text = re.sub(r"(?<=\d)[.,]\s?[-–—]{1,2}(?!\d)", "", text)  # no cents
-    amount = re.search(r"\d[\d.,'’\s]*", text)
+    if "-" in text or "–" in text or "—" in text:
+        text = _NO_CENTS.sub("", text)
+    amount = _DIGITS.search(text)
     if amount is None:
         raise Wrong("amount", value)
     around = (text[: amount.start()] + " " + text[amount.end() :]).replace(" ", "")
@@ -259,10 +264,14 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
         raise Wrong("currency_missing", value)
     if sign and wanted not in candidates:
         raise Wrong("currency", value)
-    digits = amount.group().strip()
-    if not re.fullmatch(r"\d+|\d[\d.,]*|\d{1,3}(?:['’\s]\d{3})+(?:[.,]\d*)?", digits):
-        raise Wrong("amount", value)
-    number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), defaults.decimal, value)
+    digits = amount.group()
+    if digits.isdecimal() or (defaults.decimal != "," and _PLAIN_AMOUNT.fullmatch(digits)):
+        number = Decimal(digits)
+    else:
+        digits = digits.strip()
+        if not _AMOUNT.fullmatch(digits):
+            raise Wrong("amount", value)
+        number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), defaults.decimal, value)
     minor = number.scaleb(exponent(wanted))
     if minor != minor.to_integral_value():
         raise Wrong("amount_precision", value)
