@@ -40,9 +40,9 @@ def may_speak(case: Case, purpose: str = "answer") -> bool:
 def _counters(case: Case) -> tuple[str, str, str]:
     """The names of what is counted: automatic mails to one address, to all from an inbox, and notices to one."""
     now, address = case.turn.now, case.inbound.address
-    day, hour = now.date().isoformat(), now.strftime("%Y-%m-%dT%H")
+    day = now.date().isoformat()
     one = f"{address.channel}:{address.room_id}"
-    return f"{day}:auto:{one}", f"{hour}:auto:{address.channel}", f"{day}:notice:{one}"
+    return f"{day}:auto:{one}", f"{day}:auto in hour {now.hour}:{address.channel}", f"{day}:notice:{one}"
 
 
 def _says_the_same(case: Case) -> bool:

@@ -77,8 +77,10 @@ def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     from bot.service import desk
 
     waiting, turn = expected.get(KIND), case.turn
+    if waiting is None:
+        return False
     given = "".join(case.inbound.text.split())
-    if waiting is None or not (given.isascii() and given.isdecimal() and len(given) == 6):
+    if not (given.isascii() and given.isdecimal() and len(given) == 6):
         return False
     if not case.inbound.private:
         return False
