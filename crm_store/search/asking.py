@@ -15,9 +15,9 @@ from crm_store.search.query import Query, listing, sql, token
 
 NAMES = 300  # that one question brings
 WORDS = 1500  # that share three letters with a misspelt one
-WORDS_READ = 300  # … where those are known that share most
+WORDS_READ = 150  # … where those are known that share most
 MOST = 5000  # names among which those are looked for that most people bear
-MOST_READ = 1500  # … where each is looked up by its id: a name that many bear came early, and its id is low
+MOST_READ = 600  # … where each is looked up by its id: a name that many bear came early, and its id is low
 LONGER = (
     "SELECT word FROM (SELECT word, n FROM search_word WHERE word >= {word} AND word < {after}"
     " ORDER BY word LIMIT 2000) w ORDER BY n DESC LIMIT 40"

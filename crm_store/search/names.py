@@ -7,6 +7,7 @@ that the names are only ever asked for by whole words, readings and characters, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import permutations
 from typing import Any
 
 from sqlalchemy import Connection
@@ -138,8 +139,9 @@ def _by_characters(found: Found) -> None:
             return
         found.ask(any_of(token(kind + heard) for heard in asked.heard for kind in "qp"))
     if len(run) > 1 and not found.enough():
-        found.index.soon(names=map(token, (*run, *tokens.gapped(run))))
-        found.ask(all_of(map(token, run)))
+        turned = _turned(run)
+        found.index.soon(names=[turned, *map(token, tokens.gapped(run))])
+        found.ask(turned)
         if len(run) in (2, 3):
             for pattern in (*tokens.gapped(run), *(tokens.pairs(run) if len(run) == 3 else ())):
                 found.most_borne(token(pattern))
@@ -148,6 +150,16 @@ def _by_characters(found: Found) -> None:
     if found.best() < GOOD and len(run) > 2:  # "张三先生", "王伟经理"
         shorter = [run[:length] for length in (3, 2)]
         found.ask(any_of(token(tokens.of_key(key)) for key in shorter))
+
+
+def _turned(run: str) -> Query:
+    """The same characters in another order. Of so few, side by side: each by itself is in thousands of names."""
+    if len(run) == 2:
+        first, second = run
+        return any_of(map(token, (second + first, f"{first}0{second}", f"{second}0{first}")))
+    if len(run) == 3:
+        return any_of(all_of(map(token, tokens.pairs("".join(some)))) for some in permutations(run))
+    return all_of(map(token, run))
 
 
 def _all_but_one(run: str) -> list[str]:
