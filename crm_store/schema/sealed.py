@@ -92,6 +92,12 @@ class Fresh(Sealed):
     cache_ok = True
     fresh = True
 
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """Looking it up would find nothing where there is a key; so it cannot be asked without one either."""
+        if op in _EQUAL and value and not (self.clear and re.fullmatch(self.clear, str(value))):
+            raise TypeError(f"{self.label} is only read: it cannot be looked up by what it says")
+        return super().coerce_compared_value(op, value)
+
 
 class FreshText(Fresh):
     impl = Text

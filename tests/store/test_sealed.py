@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from crm_store.search import find_contacts, indexing
 from crm_store.search import text as fulltext
 from tests import postgres
 from tests.store import test_erase as canaries
-from tests.stores import sqlite_url
+from tests.store import test_merges, test_quality
+from tests.stores import open_sqlite, sqlite_url
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 KEY, OTHER = sealing.new_key(), sealing.new_key()
@@ -118,8 +119,8 @@ def test_what_is_sealed_opens_to_itself_in_its_own_column_and_with_its_key_only(
 async def test_nothing_that_is_sealed_stands_in_the_store_or_its_backup(url: str, tmp_path: Path) -> None:
     async with Store(url, key=KEY) as store:
         await canaries.desk(store)
-        told = await store.read(canaries.cells)
         raw = await stored(store)
+    said = await told(url, KEY)
     copy = tmp_path / "copy.db"
     await asyncio.to_thread(backup.backup, url, copy)
     raw += await asyncio.to_thread(copy.read_bytes)
@@ -132,9 +133,14 @@ async def test_nothing_that_is_sealed_stands_in_the_store_or_its_backup(url: str
             continue
         for column in columns:
             word = canaries.canary(1, table.name, column.name)
-            if (table.name, column.name) not in twice and word in repr(told):
+            if (table.name, column.name) not in twice and word in repr(said):
                 assert canaries.traces(raw, word) == [], f"{table.name}.{column.name}"
     assert canaries.traces(raw, canaries.canary(1, "customer_order", "number"))  # it would have been seen
+    again = f"sqlite:///{tmp_path}/again/wellheard.db"
+    await asyncio.to_thread(backup.restore, again, copy)
+    with pytest.raises(StoreError, match="is sealed"):
+        await Store(again).open()
+    assert await told(again, KEY) == sorted(cell for cell in said if cell[0] != "lease")
 
 
 async def test_a_store_opens_with_its_key_alone(url: str) -> None:
@@ -163,6 +169,26 @@ async def test_sealing_and_opening_a_store_changes_nothing_that_is_told(url: str
     assert await told(url, OTHER) == sorted(before)
     await asyncio.to_thread(rekey.convert, url, second, None)
     assert await told(url, "") == sorted(before)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        test_merges.test_a_merge_undone_was_never,
+        test_merges.test_what_came_since_stays_with_the_one_by_whose_account_it_came,
+        canaries.test_nothing_of_the_erased_is_left_in_any_table_and_everything_of_others,
+    ],
+)
+async def test_what_holds_of_an_open_store_holds_of_a_sealed_one(
+    tmp_path: Path, claim: Callable[[Store], Awaitable[None]]
+) -> None:
+    async with open_sqlite(tmp_path, key=KEY) as store:
+        await claim(store)
+
+
+async def test_the_quality_of_sealed_data_is_measured(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path, key=KEY) as store:
+        await test_quality.test_anomalies_are_counted_by_field_and_source(store, tmp_path)
 
 
 async def test_a_store_in_use_is_not_sealed(url: str) -> None:
@@ -242,6 +268,9 @@ async def test_customers_are_found_under_a_key_as_without(shop: Store, tmp_path:
         "张三丰",
     ):
         assert canaries.traces(raw, word) == [], word
+    await shop.write(lambda tx: tx.execute(text("UPDATE search_state SET value = 2 WHERE name = 'format'")))
+    assert await indexing.catch_up(shop) >= 3  # an index without a key, or of another one, is none
+    assert [hit.contact_id for hit in await shop.read(find_contacts, "zhangsanfeng")] == [3]
 
 
 async def test_what_was_said_is_found_under_a_key_as_without(shop: Store) -> None:
@@ -275,9 +304,3 @@ async def test_what_was_said_is_found_under_a_key_as_without(shop: Store) -> Non
             assert len(found) == count, (behind, asked)
         await indexing.catch_up(shop)
     assert canaries.traces(await stored(shop), "zqparcel") == []
-
-
-async def test_the_index_is_built_anew_for_another_key(shop: Store) -> None:
-    await shop.write(lambda tx: tx.execute(text("UPDATE search_state SET value = 2 WHERE name = 'format'")))
-    assert await indexing.catch_up(shop) >= 3
-    assert [hit.contact_id for hit in await shop.read(find_contacts, "zhangsanfeng")] == [3]
