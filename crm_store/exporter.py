@@ -27,7 +27,7 @@ What = Literal["customers", "orders", "events", "tickets", "messages", "articles
 Form = Literal["csv", "json"]
 PAGE = 500
 FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])")  # some programs skip the spaces before it
-_SEPARATORS = re.compile(r"[,;|\n，；、]")
+_NOT_BARE = re.compile(r"[,;|\n，；、]|^\s*[\[{]")  # what would be read as several, or as JSON
 
 
 Shown = Callable[[Any], Any]  # a value as somebody may see it
@@ -117,7 +117,7 @@ def _cell(value: Any) -> str:
             return ""
         case datetime():
             return _time(value)
-        case list() if all(isinstance(part, str) and not _SEPARATORS.search(part) for part in value):
+        case list() if all(isinstance(part, str) and not _NOT_BARE.search(part) for part in value):
             return "|".join(value)
         case list() | dict():
             return json.dumps(value, ensure_ascii=False) if value else ""
@@ -156,7 +156,9 @@ def _pages(tx: Connection, query: Any, key: Any) -> Iterator[list[Any]]:
 def _customers(tx: Connection, scope: Scope | None, where: Any = None) -> Iterator[list[Any]]:
     contact, identity = schema.contact, schema.identity
     erased = select(schema.erasure.c.contact_id).where(schema.erasure.c.state == "done")
-    wanted = select(contact).where(LIVE, contact.c.id.not_in(erased))  # nothing is left of them to be exported
+    wanted = select(contact).where(
+        LIVE, contact.c.id.not_in(erased)
+    )  # nothing is left of them to be exported
     if where is not None:
         wanted = wanted.where(where)
     if scope is not None:

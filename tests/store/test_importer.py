@@ -330,7 +330,12 @@ async def test_what_is_exported_comes_back_the_same(store: Store, tmp_path: Path
         tmp_path,
         json.dumps(
             [
-                {"name": "=cmd()", "email": ["a@example.com", "b@example.com"], "phone": "+49301111111"},
+                {
+                    "name": "=cmd()",
+                    "email": ["a@example.com", "b@example.com"],
+                    "phone": "+49301111111",
+                    "tags": ["[1]"],
+                },
                 {
                     "name": "'+quoted",
                     "ref": "K-7",
