@@ -208,10 +208,15 @@ def _rewrite(
 
 
 def _changed(kind: Any, stored: Any, old: Seal | None, new: Seal | None) -> Any:
-    """How a value is to be stored from now on. What opens with the new key is done already."""
-    if new is not None and kind.is_shut(stored):
+    """How a value is to be stored from now on. What opens with the new key is done already; and so is, where
+    there is none from now on, what only looks as if it were sealed: somebody wrote it so."""
+    if new is None:
+        with contextlib.suppress(BadKey):
+            return kind.open(old, stored) if kind.is_shut(stored) else stored
+        return stored
+    if kind.is_shut(stored):
         with contextlib.suppress(BadKey):
             kind.open(new, stored)
             return stored
-    plain = kind.open(old, stored) if old is not None and kind.is_shut(stored) else stored
-    return plain if new is None else kind.shut(new, plain)
+        stored = kind.open(old, stored) if old is not None else stored
+    return kind.shut(new, stored)
