@@ -65,6 +65,7 @@ _DIGITS = re.compile(r"\d[\d.,'’\s]*")
 _PLAIN_AMOUNT = re.compile(r"\d+\.\d{1,2}")
 _AMOUNT = re.compile(r"\d[\d.,]*|\d{1,3}(?:['’\s]\d{3})+(?:[.,]\d*)?")
 _NO_CENTS = re.compile(r"(?<=\d)[.,]\s?[-–—]{1,2}(?!\d)")
+_POWERS = {"万": 4, "萬": 4, "亿": 8, "億": 8}
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")  # 1,234,567; in India 12,34,567
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _ADDRESS = re.compile(
@@ -239,20 +240,21 @@ def whole(value: Any, default: int = 1) -> int:
 
 
 def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
-    """(minor units, currency) from "¥1,234.50", "1.234,50 €", "12,- €", "(12.00)", 99.5. Raise Wrong.
+    """(minor units, currency) from "¥1,234.50", "1.234,50 €", "12,- €", "1.5万元", "(12.00)", 99.5. Raise Wrong.
 
     `currency` is what another column says; a sign in the value must not contradict it.
     """
-    said = (
-        f"{value:.15g}" if isinstance(value, float) else clean(value)
-    )  # 33.300000000000004 is what 3 * 11.1 makes
+    # 33.300000000000004 is what 3 * 11.1 makes
+    said = f"{value:.15g}" if isinstance(value, float) else clean(value)
     text = unicodedata.normalize("NFKC", said).upper()
     if "-" in text or "–" in text or "—" in text:
         text = _NO_CENTS.sub("", text)
     amount = _DIGITS.search(text)
     if amount is None:
         raise Wrong("amount", value)
-    around = (text[: amount.start()] + " " + text[amount.end() :]).replace(" ", "")
+    behind = text[amount.end() :]
+    power = _POWERS.get(behind[:1], 0)
+    around = (text[: amount.start()] + " " + behind[power > 0 :]).replace(" ", "")
     negative = "-" in around or "−" in around or ("(" in around and ")" in around)
     sign = around.translate({ord(c): None for c in "-−+()"})
     named = _currency(currency, value)
@@ -271,8 +273,9 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
         digits = digits.strip()
         if not _AMOUNT.fullmatch(digits):
             raise Wrong("amount", value)
-        number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), defaults.decimal, value)
-    minor = number.scaleb(exponent(wanted))
+        decimal = defaults.decimal or ("." if power else "")
+        number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), decimal, value)
+    minor = number.scaleb(exponent(wanted) + power)
     if minor != minor.to_integral_value():
         raise Wrong("amount_precision", value)
     if abs(minor) > LARGEST:

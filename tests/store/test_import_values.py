@@ -51,6 +51,9 @@ BARE = Defaults()
         (19.99, "EUR", BARE, 1999, "EUR"),
         ("12.00", "JPY", BARE, 12, "JPY"),
         (3 * 11.1, "EUR", BARE, 3330, "EUR"),
+        ("1.5万元", "", BARE, 1500000, "CNY"),
+        ("1.234 万", "CNY", BARE, 1234000, "CNY"),
+        ("-3亿", "CNY", BARE, -30000000000, "CNY"),
         ("12,- €", "", BARE, 1200, "EUR"),
         ("12,–", "EUR", BARE, 1200, "EUR"),
         ("12.-", "CHF", BARE, 1200, "CHF"),
@@ -80,6 +83,8 @@ def test_money_is_read_in_minor_units(
         ("9" * 40, "EUR", "amount"),
         ("10000000000000.01", "EUR", "amount"),  # three of them would be more than a sum can be
         ("12.03.2024", "EUR", "amount"),
+        ("12元5角", "CNY", "currency"),
+        ("1.23456万", "JPY", "amount_precision"),
         ("1.2.3", "EUR", "amount"),
         ("1,2.50", "EUR", "amount"),
         ("12 34", "EUR", "amount"),
