@@ -137,8 +137,8 @@ class _OfPostings:
 
     def most_borne(self, query: Query, limit: int) -> Sequence[Name]:
         numbers = self._first(of(NAME, query), MOST_READ)
-        if len(numbers) <= NAMES:
-            return self.names(query)
+        if len(numbers) <= NAMES:  # they may have been read already
+            return sorted(self.names(query), key=lambda name: -name[2])[:limit]
         statement = (
             "SELECT id, key, n FROM search_name WHERE id = ANY(CAST(:ids AS integer[]))"
             " ORDER BY n DESC, id LIMIT :limit"

@@ -86,6 +86,7 @@ def initials(reading: tuple[str, ...]) -> str:
     return "".join(syllable[0] for syllable in reading)
 
 
+@lru_cache(maxsize=16384)
 def slurred(letters: str) -> str:
     """The letters without what many speakers do not tell apart (zh and z, -ng and -n, ü and u)."""
     for said, heard in (
