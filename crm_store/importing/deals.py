@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from crm_store import deals, people
-from crm_store.importing import bulk, values
+from crm_store.importing import bulk, times, values
 from crm_store.importing.files import Row
 from crm_store.importing.report import Batch, Change, Seen
 from crm_store.importing.rows import CustomerRow, Rejected, customer_of, said_in
@@ -101,7 +101,7 @@ def _deal(
         if found["amount_minor"] < 0:
             raise Wrong("amount", said["amount"])
     if said.get("expected_on"):
-        at = values.moment(said["expected_on"], defaults)
+        at = times.moment(said["expected_on"], defaults)
         found["expected_on"] = at.astimezone(defaults.timezone).date()
     person: dict[str, Any] = {name: said[name] for name in ("email", "phone") if name in said}
     if "customer" in said:

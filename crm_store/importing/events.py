@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from crm_store import merges, money, schema
-from crm_store.importing import bulk, values
+from crm_store.importing import bulk, times, values
 from crm_store.importing.files import Row
 from crm_store.importing.report import Batch, Seen
 from crm_store.importing.rows import CustomerRow, Rejected, customer_of, extra_of, said_in
@@ -93,7 +93,7 @@ def _event(row: Row, defaults: Defaults, rejected: list[Rejected]) -> EventRow:
     kind = _kind(values.clean(said.get("kind")))
     if not said.get("at"):
         raise Wrong("no_date", "")
-    at = values.moment(said["at"], defaults)
+    at = times.moment(said["at"], defaults)
     subject, fields = _about(row.line, said, others, defaults, rejected)
     key = values.clean(said.get("key"))
     if key and not KEY.fullmatch(key):

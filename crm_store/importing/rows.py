@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from crm_store import places
-from crm_store.importing import guesses, phones, values
+from crm_store.importing import guesses, phones, times, values
 from crm_store.importing.columns import Kind, field_of, is_ignored
 from crm_store.importing.files import Row
 from crm_store.importing.values import Defaults, Note, Wrong
@@ -304,7 +304,7 @@ def _order(group: list[tuple[Row, dict[str, Any]]], defaults: Defaults) -> Itera
         yield OrderRow(
             line,
             number,
-            values.moment(said["ordered_at"], defaults),
+            times.moment(said["ordered_at"], defaults),
             _STATUS.get(status.replace(" ", "_").replace("-", "_"), status) or "pending",
             total,
             currency,

@@ -1,4 +1,4 @@
-"""Read single values as people write them: addresses, phones, money, times. Pure; the rest is Wrong."""
+"""Read single values as people write them: addresses, phones, money. Pure; the rest is Wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -317,106 +317,3 @@ def _number(text: str, digits: int, decimal: str, value: Any) -> Decimal:
         return Decimal(f"{thousands.replace(',', '')}.{cents}" if cents else thousands.replace(",", ""))
     except InvalidOperation as error:
         raise Wrong("amount", value) from error
-
-
-_DATE = [
-    re.compile(r"(?P<y>\d{4})[-/.年]\s?(?P<m>\d{1,2})[-/.月]\s?(?P<d>\d{1,2})日?(?P<rest>.*)"),
-    re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?P<rest>(?:\D.*)?)"),
-    re.compile(r"(?P<d>\d{1,2})\.\s?(?P<m>\d{1,2})\.\s?(?P<y>\d{4})(?P<rest>.*)"),
-    re.compile(
-        r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?[ -](?P<month>[A-Za-z]{3,9})\.?,?[ -](?P<y>\d{4}),?(?P<rest>.*)"
-    ),
-    re.compile(r"(?P<month>[A-Za-z]{3,9})\.? (?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4}),?(?P<rest>.*)"),
-]
-_SLASHED = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(.*)")
-_TIME = re.compile(
-    r"[T ]*(?:(?P<before>上午|下午|中午|晚上|am|pm)\s*)?(?P<h>\d{1,2})[:时点](?P<min>\d{1,2})?分?"
-    r"(?::?(?P<s>\d{1,2})秒?(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<after>am|pm)?\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
-    re.IGNORECASE,
-)
-_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_SERIAL = re.compile(r"[2-7]\d{4}(?:\.\d{1,12})?")  # 1954 to 2119
-_WEEKDAY = re.compile(
-    r"^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|satur|sat|sun)(?:day)?\.?,?\s+|星期.\s*", re.IGNORECASE
-)
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-
-
-def moment(value: Any, defaults: Defaults) -> datetime:
-    """A time in UTC from the many forms people write; without a zone it is the file's. Raise Wrong."""
-    if isinstance(value, datetime):
-        value = value.isoformat(" ")
-    text = unicodedata.normalize("NFKC", clean(value))
-    if len(text) == 10 and _ISO_DAY.fullmatch(text):
-        return _day(text, defaults.timezone, value)
-    if re.fullmatch(r"\d{10}|\d{13}", text):
-        return datetime.fromtimestamp(int(text) / (1000 if len(text) == 13 else 1), UTC)
-    if _SERIAL.fullmatch(text):
-        days = timedelta(days=float(text))  # a spreadsheet's: days since the eve of 1900, a leap day too many
-        return (datetime(1899, 12, 30, tzinfo=defaults.timezone) + days).astimezone(UTC)
-    text = _WEEKDAY.sub("", text)
-    try:
-        year, month, day, rest = _date(text, value, defaults)
-        return _with_time(year, month, day, rest, value, defaults)
-    except (ValueError, OverflowError) as error:
-        raise Wrong("date", value) from error
-
-
-@lru_cache(maxsize=4096)
-def _day(text: str, zone: tzinfo, value: Any) -> datetime:
-    try:
-        day = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Wrong("date", value) from error
-    return _with_time(day.year, day.month, day.day, "", value, Defaults(timezone=zone))
-
-
-def _date(text: str, value: Any, defaults: Defaults) -> tuple[int, int, int, str]:
-    for pattern in _DATE:
-        found = pattern.fullmatch(text)
-        if found is None:
-            continue
-        parts = found.groupdict()
-        month = int(parts["m"]) if "m" in parts else _month(parts["month"], value)
-        return int(parts["y"]), month, int(parts["d"]), parts["rest"]
-    slashed = _SLASHED.fullmatch(text)
-    if slashed is None:
-        raise Wrong("date", value)
-    first, second = int(slashed[1]), int(slashed[2])
-    if first > 12 or second > 12 or first == second:
-        day_first = first > 12
-    elif defaults.day_first is None:
-        raise Wrong("date_ambiguous", value)
-    else:
-        day_first = defaults.day_first
-    day, month = (first, second) if day_first else (second, first)
-    return int(slashed[3]), month, day, slashed[4]
-
-
-def _month(name: str, value: Any) -> int:
-    short = name.lower()[:3]
-    if short not in _MONTHS:
-        raise Wrong("date", value)
-    return _MONTHS.index(short) + 1
-
-
-def _with_time(year: int, month: int, day: int, rest: str, value: Any, defaults: Defaults) -> datetime:
-    if not 1970 <= year <= 2199:
-        raise Wrong("date", value)
-    if not rest.strip():
-        return datetime(year, month, day, tzinfo=defaults.timezone).astimezone(UTC)
-    found = _TIME.fullmatch(rest.strip())
-    if found is None:
-        raise Wrong("date", value)
-    hour, half = int(found["h"]), (found["before"] or found["after"] or "").lower()
-    if half in ("pm", "下午", "晚上") and hour < 12:
-        hour += 12
-    elif half in ("am", "上午") and hour == 12:
-        hour = 0
-    micro = int((found["f"] or "0").ljust(6, "0")[:6])
-    local = datetime(year, month, day, hour, int(found["min"] or 0), int(found["s"] or 0), micro)  # noqa: DTZ001
-    zone = (found["zone"] or "").upper()
-    if not zone:
-        return local.replace(tzinfo=defaults.timezone).astimezone(UTC)
-    offset = "+00:00" if zone in ("Z", "UTC", "GMT") else zone
-    return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crm_store.exporter import guarded, unguarded
-from crm_store.importing import guesses, phones, values
+from crm_store.importing import guesses, phones, times, values
 from crm_store.importing.values import Defaults, Wrong
 from crm_store.money import exponent, in_units
 
@@ -131,14 +131,14 @@ def test_money_written_is_money_read(minor: int, currency: str) -> None:
     ],
 )
 def test_times_are_read_in_the_zone_of_the_file(text: str, utc: str) -> None:
-    read = values.moment(text, SHANGHAI)
+    read = times.moment(text, SHANGHAI)
     assert read.tzinfo is UTC
     assert f"{read:%Y-%m-%d %H:%M}" == utc
 
 
 def test_a_summer_time_is_not_a_winter_time() -> None:
-    assert values.moment("2026-07-01 12:00", BERLIN) == datetime(2026, 7, 1, 10, tzinfo=UTC)
-    assert values.moment("2026-01-01 12:00", BERLIN) == datetime(2026, 1, 1, 11, tzinfo=UTC)
+    assert times.moment("2026-07-01 12:00", BERLIN) == datetime(2026, 7, 1, 10, tzinfo=UTC)
+    assert times.moment("2026-01-01 12:00", BERLIN) == datetime(2026, 1, 1, 11, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_a_summer_time_is_not_a_winter_time() -> None:
 )
 def test_a_time_that_is_not_clear_says_why(text: str, reason: str) -> None:
     with pytest.raises(Wrong) as caught:
-        values.moment(text, SHANGHAI)
+        times.moment(text, SHANGHAI)
     assert caught.value.reason == reason
-    assert values.moment("1/2/2026", Defaults(day_first=True)).month == 2
-    assert values.moment("1/2/2026", Defaults(day_first=False)).month == 1
+    assert times.moment("1/2/2026", Defaults(day_first=True)).month == 2
+    assert times.moment("1/2/2026", Defaults(day_first=False)).month == 1
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_no_reader_raises_anything_but_wrong(value: object) -> None:
         values.timezone,
         lambda v: values.phones(v, "CN"),
         lambda v: values.money(v, "EUR", BARE),
-        lambda v: values.moment(v, BERLIN),
+        lambda v: times.moment(v, BERLIN),
     ]
     for reader in readers:
         with contextlib.suppress(Wrong):
@@ -346,7 +346,7 @@ def test_a_country_is_told_from_a_phone(number: str, country: str) -> None:
     ],
 )
 def test_dates_of_spreadsheets_and_calendars_are_read(text: str, utc: str) -> None:
-    assert f"{values.moment(text, BARE):%Y-%m-%d %H:%M}" == utc
+    assert f"{times.moment(text, BARE):%Y-%m-%d %H:%M}" == utc
 
 
 @example("+", "03110000", "")  # 031 is not 31
