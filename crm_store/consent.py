@@ -80,13 +80,15 @@ def in_words(states: dict[str, str]) -> list[str]:
 
 def said_by_file(
     tx: Connection, now: datetime, contact_id: int, said: Sequence[tuple[str, str]], source: str
-) -> None:
-    """Note what a file says. It grants nothing that was withdrawn: lists are older than what people said."""
-    stands = current(tx, contact_id)
+) -> bool:
+    """Note what a file says; whether that was news. It grants nothing that was withdrawn: lists are older than what
+    people said."""
+    stands, news = current(tx, contact_id), False
     for purpose, state in said:
         known = stands.get(purpose)
         if known is None or (state == WITHDRAWN and known.state == GRANTED):
-            add(tx, now, contact_id, purpose, state, source=source, actor="import")
+            news |= add(tx, now, contact_id, purpose, state, source=source, actor="import")
+    return news
 
 
 def granted(tx: Connection, contact_id: int, purpose: str) -> bool:

@@ -161,7 +161,8 @@ def _write(
     happened.fetch([row for row in rows if isinstance(row, EventRow)])
     report = batch.report
     outcome: Outcome | None
-    for row in rows:
+    as_before: set[int] = set()  # places of rows that said nothing new but perhaps of consent
+    for place, row in enumerate(rows):
         match row:
             case CustomerRow():
                 outcome = customers.take(row)
@@ -182,13 +183,17 @@ def _write(
             report.updated += 1
         elif outcome == "unchanged":
             report.unchanged += 1
+            as_before.add(place)
     customers.flush()
     orders.flush()
     happened.flush()
     offered.flush()
-    for row in rows:
+    for place, row in enumerate(rows):
         if isinstance(row, CustomerRow) and row.consents and (found := customers.find(row)):
-            consent.said_by_file(tx, now, found[0], row.consents, source)
+            news = consent.said_by_file(tx, now, found[0], row.consents, source)
+            if news and place in as_before:
+                report.unchanged -= 1
+                report.updated += 1
     if dry_run:
         raise _DryRun(batch)
     if record is not None:

@@ -31,6 +31,9 @@ async def test_a_consent_that_a_file_gave_goes_with_the_import(store: Store, tmp
     )
     text = "email,name,consent\na@b.cc,Anna,yes\nb@b.cc,Bo,no\nc@b.cc,Cleo,yes\n"
     run = await bring(store, "customers", tmp_path, text, NOW + HOUR)
+    assert (run.new, run.updated, run.unchanged) == (1, 2, 0)
+    again = await bring(store, "customers", tmp_path, text, NOW + HOUR)
+    assert (again.new, again.updated, again.unchanged) == (0, 0, 3)
 
     def may(tx: Connection) -> list[bool]:
         return [consent.granted(tx, number, "marketing_email") for number in (1, 2, 3)]
