@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from crm_store.rows import is_postgresql
 from crm_store.search import tables, veil
 from crm_store.search.postings import LAST, NAME, WORD, Postings, of
-from crm_store.search.query import Query, listing, sql, token
+from crm_store.search.query import Query, fetched, listing, sql, token
 
 NAMES = 300  # that one question brings
 WORDS = 1500  # that share three letters with a misspelt one
@@ -143,7 +143,7 @@ class _OfPostings:
             "SELECT id, key, n FROM search_name WHERE id = ANY(CAST(:ids AS integer[]))"
             " ORDER BY n DESC, id LIMIT :limit"
         )
-        rows = self._tx.execute(sql(statement), {"ids": numbers, "limit": limit})
+        rows = fetched(self._tx, statement, ids=numbers, limit=limit)
         return [(number, key, n) for number, key, n in rows]
 
     def words(self, query: Query) -> Sequence[Word]:
@@ -171,7 +171,7 @@ class _OfPostings:
         missing = [number for number in numbers if number not in self._names]
         if missing:
             statement = "SELECT id, key, n FROM search_name WHERE id = ANY(CAST(:ids AS integer[]))"
-            for number, key, n in self._tx.execute(sql(statement), {"ids": missing}):
+            for number, key, n in fetched(self._tx, statement, ids=missing):
                 self._names[number] = (number, key, n)
 
     def _read_words(self, numbers: Sequence[int], longer: Sequence[str] = ()) -> None:
@@ -184,9 +184,8 @@ class _OfPostings:
             " SELECT 0, f.word, 0, t.word FROM unnest(CAST(:words AS text[])) t(word)"
             f" CROSS JOIN LATERAL ({LONGER.format(word='t.word', after='t.word || :last')}) f"
         )
-        values = {"ids": missing, "words": begun, "last": LAST}
         self._longer |= {word: [] for word in begun}
-        for number, word, n, beginning in self._tx.execute(sql(statement), values):
+        for number, word, n, beginning in fetched(self._tx, statement, ids=missing, words=begun, last=LAST):
             if beginning is None:
                 self._words[number] = (word, n)
             else:

@@ -13,7 +13,7 @@ from crm_store import schema
 from crm_store.rows import is_postgresql
 from crm_store.search import names, naming, phones, state, veil
 from crm_store.search.fold import name_key
-from crm_store.search.query import sql, sql_once
+from crm_store.search.query import fetched, sql, sql_once
 from crm_store.search.rank import LEAST, Asked
 
 AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before a second bearer of it
@@ -104,7 +104,10 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         " SELECT (SELECT min(space) FROM identity WHERE space > spaces.space) FROM spaces"
         " WHERE spaces.space IS NOT NULL) " + " UNION ALL ".join(asked) + " LIMIT 200"
     )
-    rows = sorted(tx.execute(sql(statement), values).all())
+    if is_postgresql(tx):
+        rows = sorted(map(tuple, fetched(tx, statement, **values)))
+    else:
+        rows = sorted(map(tuple, tx.execute(sql(statement), values)))
     if sealed and any(place == 4 for place, _, _ in rows):  # a hash may be another's too
         whose = _phones(tx, identity.c.contact_id.in_([number for place, number, _ in rows if place == 4]))
         fit = {number for number, phone in whose if phone.endswith(national)}
@@ -235,7 +238,7 @@ def _bearers(tx: Connection, name_ids: list[int], limit: int) -> tuple[dict[int,
         statement = " UNION ALL ".join([first, *each])
     statement += " UNION ALL SELECT 0, b.id FROM (" + names.BEHIND + ") b"
     found: dict[int, list[int]] = {}
-    asked = sql(statement) if is_postgresql(tx) else sql_once(statement)
-    for name_id, contact_id in tx.execute(asked, values):
+    rows = fetched(tx, statement, **values) if is_postgresql(tx) else tx.execute(sql_once(statement), values)
+    for name_id, contact_id in rows:
         found.setdefault(name_id, []).append(contact_id)
     return found, found.pop(0, [])

@@ -155,7 +155,7 @@ def _by_characters(found: Found) -> None:
 def _turned(run: str) -> Query:
     """The same characters in another order. Of so few, side by side: each by itself is in thousands of names."""
     if len(run) == 2:
-        first, second = run
+        first, second = run[0], run[1]
         return any_of(map(token, (second + first, f"{first}0{second}", f"{second}0{first}")))
     if len(run) == 3:
         return any_of(all_of(map(token, tokens.pairs("".join(some)))) for some in permutations(run))

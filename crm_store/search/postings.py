@@ -21,7 +21,7 @@ from itertools import chain
 from sqlalchemy import Connection
 
 from crm_store.search import blocks, state
-from crm_store.search.query import Query, Token, sql
+from crm_store.search.query import Query, Token, fetched, sql
 
 DENSE = 16  # postings that wait for each block, on the average, before blocks are rewritten
 DENSER, MANY = 64, 1000  # … where so many rows are indexed at once: a first run, that nobody waits for
@@ -82,7 +82,7 @@ class Postings:
             "letters": sorted(word for kind, word in wanted if kind == "prefix"),
             "last": LAST,
         }
-        for term, number, data, gone in self._tx.execute(sql(_FETCH), values):
+        for term, number, data, gone in fetched(self._tx, _FETCH, **values):
             if data is None:
                 self._fresh.setdefault(term, {})[number] = gone
             else:
