@@ -22,7 +22,7 @@ may otherwise be names that sound like the two characters.
 
 `cpu_p95_ms` is the thread's own time: what a busy machine does not change much (on PostgreSQL without the
 server's). Times are of find_contacts over a connection of the store's own kind, a transaction a query; `service` is the
-same through `Store.read`, as the service does it (on SQLite every statement then changes threads twice).
+same through `Store.read`, as the service does it: another thread on SQLite, a transaction of its own on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def size(tx: Connection) -> int:
 
 def size_of_names(tx: Connection) -> int:
     """What finding by name takes: without the ends of phones, orders and messages."""
-    return sum(_size_of(tx, f"search_{part}%") for part in ("name", "word", "contact"))
+    return sum(_size_of(tx, f"search_{part}%") for part in ("name", "word", "contact", "block", "fresh"))
 
 
 def _size_of(tx: Connection, named: str) -> int:

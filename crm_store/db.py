@@ -24,14 +24,21 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from crm_store import sealing
 from crm_store.engines import BUSY_TIMEOUT_MS as BUSY_TIMEOUT_MS
 from crm_store.engines import aiosqlite_engine
+from crm_store.engines import describe as describe
+from crm_store.engines import parse_url as parse_url
 from crm_store.engines import sqlite_engine as sqlite_engine
+from crm_store.errors import Conflict as Conflict
+from crm_store.errors import StoreError as StoreError
+from crm_store.errors import cause as cause
+from crm_store.errors import is_conflict as is_conflict
+from crm_store.errors import worth_repeating
 from crm_store.readers import Readers
 from crm_store.statement import driver_of
 
@@ -48,14 +55,6 @@ PG_POOL = 10
 PG_ATTEMPTS = 16  # twenty writers of one row under SERIALIZABLE: each got through within 12
 
 _jitter = random.SystemRandom()
-
-
-class StoreError(Exception):
-    """The store cannot be opened or used. The message is one sentence for the operator."""
-
-
-class Conflict(Exception):
-    """Raised by a store function that met another process's row: on PostgreSQL the transaction is repeated."""
 
 
 class Store:
@@ -154,7 +153,7 @@ class Store:
                 async with self._engine.begin() as connection:
                     return await connection.run_sync(fn, *args, **kwargs)
             except (DBAPIError, Conflict) as error:
-                if attempt == PG_ATTEMPTS or not _worth_repeating(error, attempt):
+                if attempt == PG_ATTEMPTS or not worth_repeating(error, attempt):
                     raise
             await asyncio.sleep(_jitter.uniform(0, min(0.2, 0.002 * 2**attempt)))
         raise AssertionError("unreachable")
@@ -238,38 +237,6 @@ def savepoint(tx: Connection) -> Iterator[None]:
             driver.execute("RELEASE inside")
         raise
     driver.execute("RELEASE inside")
-
-
-def parse_url(url: str) -> URL:
-    """Read a store URL. Raise StoreError for what is neither SQLite nor PostgreSQL."""
-    try:
-        parsed = make_url(url)
-    except Exception as error:
-        raise StoreError("store.url is not a database URL") from error
-    if parsed.get_backend_name() == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise StoreError("store.url names no file: write sqlite:///wellheard.db")
-        return parsed.set(drivername="sqlite")
-    if parsed.get_backend_name() == "postgresql":
-        return parsed.set(drivername="postgresql+asyncpg")
-    raise StoreError(f"store.url: {parsed.get_backend_name()} is not supported, only sqlite and postgresql")
-
-
-def seal_of(key: str) -> sealing.Seal | None:
-    """The seal of a key, None without one. Raise StoreError."""
-    if not key:
-        return None
-    try:
-        return sealing.Seal(key)
-    except sealing.BadKey as error:
-        raise StoreError(f"privacy.key {error}") from error
-    except ImportError as error:
-        raise StoreError("privacy.key needs the extra `sealed`: pip install 'wellheard[sealed]'") from error
-
-
-def describe(url: URL) -> str:
-    """The URL without its password."""
-    return url.render_as_string(hide_password=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -423,22 +390,3 @@ def _first(error: BaseException) -> Exception:
     while isinstance(error.__context__, DBAPIError):
         error = error.__context__
     return error if isinstance(error, Exception) else RuntimeError("a store function ended its transaction")
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Whether two processes met in this transaction: it is the store's to repeat, and nobody's fault."""
-    return isinstance(error, Conflict) or (isinstance(error, DBAPIError) and _worth_repeating(error, 1))
-
-
-def _worth_repeating(error: DBAPIError | Conflict, attempt: int) -> bool:
-    """Two processes met: a serialisation failure, a deadlock, or both inserted the same key."""
-    if isinstance(error, Conflict):
-        return True
-    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
-    return code in {"40001", "40P01"} or (code == "23505" and attempt < 3)
-
-
-def cause(error: BaseException) -> str:
-    """What the driver said, in one line."""
-    orig = getattr(error, "orig", None)
-    return str(orig or error).splitlines()[0]

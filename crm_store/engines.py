@@ -1,4 +1,5 @@
-"""Engines for SQLite, with our pragmas: one for the thread that writes, one for those that read, and aiosqlite's."""
+"""What a store's URL may be, and engines for SQLite with our pragmas: one for the thread that writes, one for those
+that read, and aiosqlite's."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from crm_store.errors import StoreError
 
 BUSY_TIMEOUT_MS = 10_000  # another process (a command line) may hold the write lock for a moment
 
@@ -90,3 +93,35 @@ def _private_directory(path: Path) -> None:
         directory.mkdir(parents=True, mode=0o700)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def parse_url(url: str) -> URL:
+    """Read a store URL. Raise StoreError for what is neither SQLite nor PostgreSQL."""
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise StoreError("store.url is not a database URL") from error
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise StoreError("store.url names no file: write sqlite:///wellheard.db")
+        return parsed.set(drivername="sqlite")
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise StoreError(f"store.url: {parsed.get_backend_name()} is not supported, only sqlite and postgresql")
+
+
+def seal_of(key: str) -> sealing.Seal | None:
+    """The seal of a key, None without one. Raise StoreError."""
+    if not key:
+        return None
+    try:
+        return sealing.Seal(key)
+    except sealing.BadKey as error:
+        raise StoreError(f"privacy.key {error}") from error
+    except ImportError as error:
+        raise StoreError("privacy.key needs the extra `sealed`: pip install 'wellheard[sealed]'") from error
+
+
+def describe(url: URL) -> str:
+    """The URL without its password."""
+    return url.render_as_string(hide_password=True)
