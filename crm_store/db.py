@@ -33,6 +33,7 @@ from crm_store.engines import BUSY_TIMEOUT_MS as BUSY_TIMEOUT_MS
 from crm_store.engines import aiosqlite_engine
 from crm_store.engines import describe as describe
 from crm_store.engines import parse_url as parse_url
+from crm_store.engines import seal_of as seal_of
 from crm_store.engines import sqlite_engine as sqlite_engine
 from crm_store.errors import Conflict as Conflict
 from crm_store.errors import StoreError as StoreError

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from crm_store import sealing
 from crm_store.errors import StoreError
 
 BUSY_TIMEOUT_MS = 10_000  # another process (a command line) may hold the write lock for a moment
