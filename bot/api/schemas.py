@@ -86,7 +86,8 @@ Key = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+
 FieldName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00]+$")]
 Fields = Annotated[
     dict[FieldName, Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]],
-    Field(max_length=100, json_schema_extra={"additionalProperties": False}),  # a name of another pattern is none
+    # a name of another pattern is none
+    Field(max_length=100, json_schema_extra={"additionalProperties": False}),
 ]
 Tags = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\x00]+$")]], Field(max_length=50)
