@@ -21,7 +21,7 @@ and as many hits are returned as exist, up to eight; `strict_at_5` asks that of 
 may otherwise be names that sound like the two characters.
 
 `cpu_p95_ms` is the thread's own time: what a busy machine does not change much (on PostgreSQL without the
-server's). Times are of find_contacts over a connection of the store's own kind, a transaction a query; `service` is the
+server's). Times are of find_contacts over a connection of the store's own kind, in one transaction; `service` is the
 same through `Store.read`, as the service does it: another thread on SQLite, a transaction of its own on PostgreSQL.
 """
 

@@ -5,7 +5,7 @@ search_fresh    postings that are in no block yet, and those that are to leave t
 
 Reading takes all tokens of a question, and of the next ones, from both tables in one statement; the sets are
 put together here. Writing adds rows to search_fresh, and now and then the blocks they belong to are rewritten:
-in order, some at a time, so that many fall into each. A GIN index over tokens took five times the room, most
+in order, some at a time, so that many fall into each. With tsvector and GIN names took four times the room, most
 of it for the tokens it is made from, and a question each 0.4 ms. Names and words share the tables: the first
 character of a term tells whose token it is.
 """
