@@ -50,8 +50,10 @@ def recipients(
     name = called(turn, conversation.contact_id) if name is None else name
     caps = turn.office.can(conversation.channel)
     if caps.subject_threads:
-        people_now = [p.user_id for p in conversations.participants(turn.tx, conversation.id)]
-        room, *cc = frozen or [conversation.room_id, *people_now]
+        if not frozen:
+            others = conversations.participants(turn.tx, conversation.id)
+            frozen = [conversation.room_id, *(p.user_id for p in others)]
+        room, *cc = frozen
         return ", ".join([f"{name} <{room}>" if name else room, *cc])
     lang = turn.office.staff_language
     name = name or say("card.unnamed", lang)
