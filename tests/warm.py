@@ -163,6 +163,7 @@ def _fork(order: dict[str, Any], *unwanted: int) -> None:
 
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
