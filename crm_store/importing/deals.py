@@ -15,7 +15,7 @@ from crm_store import deals, people
 from crm_store.importing import bulk, times, values
 from crm_store.importing.files import Row
 from crm_store.importing.report import Batch, Change, Seen
-from crm_store.importing.rows import CustomerRow, Rejected, customer_of, said_in
+from crm_store.importing.rows import CustomerRow, Rejected, customer_of, one_by_one, said_in
 from crm_store.importing.runs import plain
 from crm_store.importing.values import Defaults, Wrong
 from crm_store.importing.write import Contacts, Outcome
@@ -63,19 +63,7 @@ def parser(stages: Stages) -> Any:
     table = stages.table()
 
     def parse(rows: Iterable[Row], defaults: Defaults) -> Iterator[DealRow | Rejected]:
-        for row in rows:
-            if row.broken:
-                yield Rejected(row.line, row.broken)
-                continue
-            rejected: list[Rejected] = []
-            try:
-                made = _deal(row, defaults, table, rejected)
-            except Wrong as wrong:
-                yield from rejected
-                yield Rejected(row.line, wrong.reason, {"value": wrong.value})
-            else:
-                yield from rejected
-                yield made
+        return one_by_one(rows, lambda row, rejected: _deal(row, defaults, table, rejected))
 
     return parse
 

@@ -20,7 +20,7 @@ from crm_store import merges, money, schema
 from crm_store.importing import bulk, times, values
 from crm_store.importing.files import Row
 from crm_store.importing.report import Batch, Seen
-from crm_store.importing.rows import CustomerRow, Rejected, customer_of, extra_of, said_in
+from crm_store.importing.rows import CustomerRow, Rejected, customer_of, extra_of, one_by_one, said_in
 from crm_store.importing.values import Defaults, Wrong
 from crm_store.importing.write import Contacts, Outcome
 
@@ -70,19 +70,7 @@ class EventRow:
 
 def events(rows: Iterable[Row], defaults: Defaults) -> Iterator[EventRow | Rejected]:
     """An event a row. What cannot be read is reported and left out."""
-    for row in rows:
-        if row.broken:
-            yield Rejected(row.line, row.broken)
-            continue
-        rejected: list[Rejected] = []
-        try:
-            made = _event(row, defaults, rejected)
-        except Wrong as wrong:
-            yield from rejected
-            yield Rejected(row.line, wrong.reason, {"value": wrong.value})
-        else:
-            yield from rejected
-            yield made
+    return one_by_one(rows, lambda row, rejected: _event(row, defaults, rejected))
 
 
 def _event(row: Row, defaults: Defaults, rejected: list[Rejected]) -> EventRow:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from crm_store import places
 from crm_store.importing import guesses, phones, times, values
 from crm_store.importing.columns import Kind, field_of, is_ignored
 from crm_store.importing.files import Row
 from crm_store.importing.values import Defaults, Note, Wrong
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,23 @@ _STATUSES = {
 }
 _COUNTED = re.compile(r"(?P<n>\d{1,6})\s*[x×*]\s*(?P<after>.+)|(?P<before>.+?)\s*[x×*]\s*(?P<m>\d{1,6})")
 _STATUS = {alias: status for status, aliases in _STATUSES.items() for alias in aliases.split()}
+
+
+def one_by_one(rows: Iterable[Row], make: Callable[[Row, list[Rejected]], T]) -> Iterator[T | Rejected]:
+    """What each row makes, after what of it was left out; a row that raises Wrong is left out as a whole."""
+    for row in rows:
+        if row.broken:
+            yield Rejected(row.line, row.broken)
+            continue
+        rejected: list[Rejected] = []
+        try:
+            made = make(row, rejected)
+        except Wrong as wrong:
+            yield from rejected
+            yield Rejected(row.line, wrong.reason, {"value": wrong.value})
+        else:
+            yield from rejected
+            yield made
 
 
 def customers(rows: Iterable[Row], defaults: Defaults) -> Iterator[CustomerRow | Rejected]:
