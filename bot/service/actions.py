@@ -10,6 +10,8 @@ from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
 from bot.service import belonging, desk, forms, home, rating, verbs
+from bot.service.allowance import say_to
+from bot.service.case import Case
 from channels.conversation import Inbound, Kind
 from channels.rich import Form, Input, Reply, Text
 from crm_store import articles, audit, conversations, tickets
@@ -30,7 +32,7 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         return
     met = belonging.meet(turn, inbound)
     conversation, _ = belonging.find_or_open(turn, inbound, met)
-    case = desk.Case(turn, inbound, conversation, met.contact_id, 0, None)
+    case = Case(turn, inbound, conversation, met.contact_id, 0, None)
     if verb == "rate":
         number, _, stars = rest.partition(":")
         wanted = belonging.whole(number)
@@ -38,7 +40,7 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         if ticket is None or ticket.conversation_id != conversation.id or stars not in STARS:
             return
         if ticket.status != "closed":
-            desk.say_to(case, Reply.of(say("customer.old_button", case.lang)))
+            say_to(case, Reply.of(say("customer.old_button", case.lang)))
             return
         rating.record(turn, ticket, int(stars))
     elif verb == "person":
@@ -47,7 +49,7 @@ def by_customer(turn: Turn, inbound: Inbound) -> None:
         if "helped" in conversations.expected(turn.tx, conversation.id, turn.now):
             conversations.answered(turn.tx, conversation.id, "helped")
             articles.count(turn.tx, int(rest), helped=True)
-            desk.say_to(case, Reply.of(say("customer.helped_thanks", case.lang)))
+            say_to(case, Reply.of(say("customer.helped_thanks", case.lang)))
     elif verb == "article" and belonging.whole(rest) is not None:
         desk.give_article(case, int(rest))
 
@@ -64,9 +66,9 @@ def started(turn: Turn, inbound: Inbound) -> None:
     conversation, there = belonging.find_or_open(turn, inbound, met)
     if there and inbound.address.room_id and met.known and conversation.last_in_at is not None:
         return
-    case = desk.Case(turn, inbound, conversation, met.contact_id, 0, None)
+    case = Case(turn, inbound, conversation, met.contact_id, 0, None)
     name = turn.office.config.desk.name
-    desk.say_to(case, Reply.of(say("customer.greeting", case.lang, desk=name)))
+    say_to(case, Reply.of(say("customer.greeting", case.lang, desk=name)))
 
 
 def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
@@ -151,11 +153,11 @@ def reply_form(turn: Turn, inbound: Inbound, member: Member, ticket: Any, text: 
     forms.open_form(turn, inbound, member, form)
 
 
-def _person(case: desk.Case) -> None:
+def _person(case: Case) -> None:
     turn = case.turn
     ticket = tickets.unclosed(turn.tx, case.conversation.id)
     if ticket is not None:
-        desk.say_to(case, Reply.of(say("customer.already_waiting", case.lang, number=ticket.number)))
+        say_to(case, Reply.of(say("customer.already_waiting", case.lang, number=ticket.number)))
         return
     expected = conversations.expected(turn.tx, case.conversation.id, turn.now)
     if "helped" in expected:
@@ -163,9 +165,7 @@ def _person(case: desk.Case) -> None:
         articles.count(turn.tx, int(expected["helped"]["article"]), helped=False)
     last = [m for m in conversations.history(turn.tx, case.conversation.id) if m.kind == "in"]
     if not last:
-        desk.say_to(
-            case, Reply.of(Text(say("customer.greeting", case.lang, desk=turn.office.config.desk.name)))
-        )
+        say_to(case, Reply.of(Text(say("customer.greeting", case.lang, desk=turn.office.config.desk.name))))
         return
     asked = replace(case, message_id=last[-1].id, inbound=replace(case.inbound, text=last[-1].text))
     desk.to_person(asked, asked=True)

@@ -1,15 +1,15 @@
-"""Allowance: when something automatic may be sent, and how much of it. Two desks would answer each other for ever."""
+"""Allowance: sending what is automatic, when that may be done and how much of it. Two desks would
+answer each other for ever."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from bot import posting
+from bot.service.case import Case
+from channels.rich import Reply
 from crm_store import conversations, tickets
-
-if TYPE_CHECKING:
-    from bot.service.desk import Case
 
 PER_DAY = 20  # automatic mails to one address
 NOTICES_PER_DAY = 2  # … of them such as "we have your message"
@@ -53,7 +53,13 @@ def _says_the_same(case: Case) -> bool:
     return any(m.id != case.message_id and _NUMBERS.sub("", m.text) == own for m in lately)
 
 
-def spoke(case: Case, purpose: str = "answer") -> None:
+def say_to(case: Case, reply: Reply, purpose: str = "answer") -> None:
+    """Send something automatic to the customer of the case, and count it."""
+    _spoke(case, purpose)
+    posting.public(case.turn, case.conversation, reply, purpose=purpose)
+
+
+def _spoke(case: Case, purpose: str = "answer") -> None:
     """Count something automatic against the limits of `may_speak`."""
     turn = case.turn
     if turn.office.can(case.inbound.address.channel).subject_threads:

@@ -7,7 +7,6 @@ person opens a ticket, which staff see at once and the customer is told about, o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -16,37 +15,14 @@ from bot.answers.decide import Decision
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import belonging, card, orders, proving, rating, sla, snooze, waiting, wishes
-from bot.service.allowance import may_speak, spoke
+from bot.service.allowance import may_speak, say_to
+from bot.service.case import Case
 from channels.conversation import Attachment, Inbound, Kind
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import articles, conversations, files, tickets
 from crm_store.conversations import NewMessage
 
 HELPED_FOR = timedelta(days=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A customer's message on its way to an answer."""
-
-    turn: Turn
-    inbound: Inbound
-    conversation: Any  # its row as it was before the message
-    contact_id: int
-    message_id: int
-    decision: Decision | None
-    new: bool = False  # the contact came into being with this message
-    opened: bool = False  # and so did the conversation: nothing is in it but this
-    joined: tuple[str, ...] = ()  # who came into the conversation with this message
-
-    @property
-    def lang(self) -> str:
-        return str(self.conversation.language)
-
-    @property
-    def intent(self) -> str:
-        """What the message is recognised as, "" when nobody looked."""
-        return str(self.decision.intent.kind) if self.decision is not None else ""
 
 
 def message(turn: Turn, inbound: Inbound, decision: Decision | None) -> None:
@@ -174,12 +150,6 @@ def follow_up(case: Case, ticket: Any) -> None:
     if case.intent == "complaint" and ticket.kind == "enquiry":
         ticket = tickets.set_values(turn.tx, ticket.id, kind="complaint", priority="high")
         posting.card(turn, ticket, card.build(turn, ticket))
-
-
-def say_to(case: Case, reply: Reply, purpose: str = "answer") -> None:
-    """Send something automatic to the customer of the case."""
-    spoke(case, purpose)
-    posting.public(case.turn, case.conversation, reply, purpose=purpose)
 
 
 def subject_of(inbound: Inbound, conversation: Any) -> str:

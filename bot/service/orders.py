@@ -5,17 +5,16 @@ from __future__ import annotations
 import hmac
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot import i18n, posting
 from bot.i18n import say
 from bot.office import Turn
+from bot.service.allowance import say_to
+from bot.service.case import Case
 from channels.rich import Reply, Text
 from crm_store import contacts, conversations, sales, tickets
-
-if TYPE_CHECKING:
-    from bot.service.desk import Case
 
 CODE_FOR = timedelta(minutes=15)
 CODES_PER_DAY = 3  # to one address, and by one writer: nobody may fill customers' inboxes with codes
@@ -33,20 +32,20 @@ def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
         return False
     if not number:
         conversations.expect(turn.tx, case.conversation.id, "order_number", {}, turn.now + CODE_FOR)
-        desk.say_to(case, Reply.of(say("customer.which_order", case.lang)))
+        say_to(case, Reply.of(say("customer.which_order", case.lang)))
         return True
     conversations.answered(turn.tx, case.conversation.id, "order_number")
     order = sales.order_by_number(turn.tx, number)
     alone = not conversations.participants(turn.tx, case.conversation.id)
     by_mail = turn.office.can(case.inbound.address.channel).subject_threads
     if order is not None and order.contact_id == case.contact_id and alone and _is_proved(case):
-        desk.say_to(case, status(turn, order, case.lang))
+        say_to(case, status(turn, order, case.lang))
     elif by_mail or not case.inbound.private or mail_channel(turn) is None:  # others read along, or no way
-        desk.say_to(case, Reply.of(say("customer.order_private", case.lang, number=number)))
+        say_to(case, Reply.of(say("customer.order_private", case.lang, number=number)))
         desk.to_person(case)
     else:
         _send_code(case, order, number)
-        desk.say_to(case, Reply.of(say("customer.order_code_sent", case.lang)))
+        say_to(case, Reply.of(say("customer.order_code_sent", case.lang)))
     return True
 
 
@@ -62,8 +61,6 @@ def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
 
     An order we do not know has no right code, and answers like any other: nobody learns which numbers exist.
     """
-    from bot.service import desk
-
     waiting = expected.get("order_code")
     if waiting is None:
         return False
@@ -78,13 +75,11 @@ def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
         return True
     conversations.answered(turn.tx, case.conversation.id, "order_code")
     contacts.prove(turn.tx, turn.now, case.contact_id, space="email", user_id=waiting["email"], how="code")
-    desk.say_to(case, Reply.of(say("customer.verified", case.lang), *status(turn, order, case.lang).blocks))
+    say_to(case, Reply.of(say("customer.verified", case.lang), *status(turn, order, case.lang).blocks))
     return True
 
 
 def _wrong_code(case: Case, waiting: dict[str, Any]) -> None:
-    from bot.service import desk
-
     turn, tries = case.turn, waiting["tries"] + 1
     today = turn.now.date().isoformat()
     all_tries = tickets.next_number(turn.tx, f"{today}:code:wrong:{_who(case)}")
@@ -94,7 +89,7 @@ def _wrong_code(case: Case, waiting: dict[str, Any]) -> None:
         until = datetime.fromisoformat(waiting["until"])  # a wrong code does not prolong the right one's life
         payload = waiting | {"tries": tries}
         conversations.expect(turn.tx, case.conversation.id, "order_code", payload, until)
-    desk.say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
+    say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
 
 
 def status(turn: Turn, order: Any, lang: str) -> Reply:

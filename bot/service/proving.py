@@ -10,17 +10,16 @@ import hmac
 import re
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot import posting
 from bot.i18n import say
 from bot.office import Turn
+from bot.service.allowance import say_to
+from bot.service.case import Case
 from channels.rich import Reply
 from crm_store import audit, contacts, conversations, sales, tickets
 from crm_store.shared_addresses import is_shared
-
-if TYPE_CHECKING:
-    from bot.service.desk import Case
 
 KIND = "email_code"
 CODE_FOR = timedelta(minutes=10)
@@ -43,7 +42,7 @@ _SAYING = re.compile(
 def by_address(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     """Mail a code to the address that a message says and nothing else, where that is possible: in private, in a
     chat, with a channel of mail. False when it is none."""
-    from bot.service import desk, orders
+    from bot.service import orders
 
     turn, channel = case.turn, orders.mail_channel(case.turn)
     by_mail = turn.office.can(case.inbound.address.channel).subject_threads
@@ -56,11 +55,11 @@ def by_address(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     if not email:
         return False
     if is_shared(email) or email in _our_own(turn):  # several people read it: it proves nothing of one
-        desk.say_to(case, Reply.of(say("customer.email_shared", case.lang)))
+        say_to(case, Reply.of(say("customer.email_shared", case.lang)))
         return True
     order = asked.get("order", "") if asked else ""
     _send(case, channel, email, order)
-    desk.say_to(case, Reply.of(say("customer.email_code_sent", case.lang, email=email)))
+    say_to(case, Reply.of(say("customer.email_code_sent", case.lang, email=email)))
     return True
 
 
@@ -74,8 +73,6 @@ def said(text: str, *, alone: bool = True) -> str:
 
 def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     """Take a message as the code that was mailed, when one was and it looks like one."""
-    from bot.service import desk
-
     waiting, turn = expected.get(KIND), case.turn
     if waiting is None:
         return False
@@ -94,7 +91,7 @@ def by_code(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
         turn.tx, turn.now, "system", "prove_email", f"contact:{mine}", via=case.inbound.address.channel
     )
     reply = Reply.of(say("customer.verified", case.lang))
-    desk.say_to(case, Reply((*reply.blocks, *_asked_before(case, waiting["order"], mine, email))))
+    say_to(case, Reply((*reply.blocks, *_asked_before(case, waiting["order"], mine, email))))
     return True
 
 
@@ -113,15 +110,13 @@ def _asked_before(case: Case, number: str, mine: int, email: str) -> tuple[Any, 
 
 
 def _wrong(case: Case, waiting: dict[str, Any]) -> None:
-    from bot.service import desk
-
     turn, tries = case.turn, waiting["tries"] + 1
     if tries >= TRIES:
         conversations.answered(turn.tx, case.conversation.id, KIND)
     else:
         until = datetime.fromisoformat(waiting["until"])  # a wrong code does not prolong the right one's life
         conversations.expect(turn.tx, case.conversation.id, KIND, waiting | {"tries": tries}, until)
-    desk.say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
+    say_to(case, Reply.of(say("customer.code_wrong", case.lang)))
 
 
 def _send(case: Case, channel: str, email: str, order: str) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot import posting
 from bot.i18n import say
 from bot.office import Turn
+from bot.service.case import Case
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import conversations, tickets
-
-if TYPE_CHECKING:
-    from bot.service.desk import Case
 
 ASK_FOR = timedelta(days=14)
 CHANGE_FOR = timedelta(days=1)

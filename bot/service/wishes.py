@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
 
 from bot import posting
 from bot.i18n import say
-from bot.service.allowance import may_speak
+from bot.service.allowance import may_speak, say_to
+from bot.service.case import Case
 from channels.rich import Reply, Text
 from crm_store import consent, conversations, tickets
-
-if TYPE_CHECKING:
-    from bot.service.desk import Case
 
 _STOP = re.compile(
     r"/?stop|stop ?all|/?unsubscribe|opt[ -]?out|(回复)?td|退订|退訂|取消订阅|取消訂閱|不再订阅|停止订阅"
@@ -48,8 +45,6 @@ def by_text(case: Case) -> bool:
 
 
 def _note(case: Case, purposes: set[str], state: str) -> None:
-    from bot.service import desk
-
     turn, channel = case.turn, case.inbound.address.channel
     source = say("consent.wrote", turn.office.staff_language, text=_said(case), channel=channel)
     before = consent.current(turn.tx, case.contact_id)
@@ -70,7 +65,7 @@ def _note(case: Case, purposes: set[str], state: str) -> None:
             posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))
     if changed and may_speak(case):
         desk_name = turn.office.config.desk.name
-        desk.say_to(case, Reply.of(say(f"customer.consent_{state}", case.lang, desk=desk_name)))
+        say_to(case, Reply.of(say(f"customer.consent_{state}", case.lang, desk=desk_name)))
 
 
 def _word(case: Case) -> str:
