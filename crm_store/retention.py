@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, literal, or_, select, update
 
 from crm_store import schema
 from crm_store.db import Store
@@ -181,25 +181,24 @@ def _forget_logs(tx: Connection, before: datetime) -> int:
 
 
 def _files_due(before: datetime) -> tuple[Any, Any, Any]:
-    a, m = s.attachment, s.message
-    old = select(m.c.id).where(m.c.created_at < before)
+    """Files of messages that are as old, but for conversations in which a ticket is not closed: who works on it
+    needs them."""
+    a, m, t = s.attachment, s.message, s.ticket
+    open_ = select(t.c.conversation_id).where(t.c.status != "closed")
+    old = select(m.c.id).where(m.c.created_at < before, m.c.conversation_id.not_in(open_))
     joined = a.join(m, m.c.id == a.c.message_id)
     return joined, m.c.created_at, a.c.message_id.in_(old) & a.c.sha256.is_not(None)
 
 
 def _forget_files(tx: Connection, before: datetime) -> int:
-    a, m = s.attachment, s.message
-    rows = tx.execute(
-        select(a.c.id, a.c.sha256)
-        .join(m, m.c.id == a.c.message_id)
-        .where(m.c.created_at < before, a.c.sha256.is_not(None))
-        .limit(BATCH)
-    ).all()
+    a, j = s.attachment, s.journal
+    joined, _, due = _files_due(before)
+    rows = tx.execute(select(a.c.id, a.c.sha256).select_from(joined).where(due).limit(BATCH)).all()
     if rows:
         tx.execute(update(a).where(a.c.id.in_(ids(row.id for row in rows))).values(sha256=None, ref=""))
         drop_files(tx, {row.sha256 for row in rows})
-    j = s.journal
-    logged = delete(j).where(j.c.room.like("file:%"), j.c.at < before)
+    held = select(literal("file:") + a.c.sha256).where(a.c.sha256.is_not(None))  # by a message that keeps it
+    logged = delete(j).where(j.c.room.like("file:%"), j.c.at < before, j.c.room.not_in(held))
     return len(rows) + tx.execute(logged).rowcount
 
 

@@ -66,7 +66,7 @@ async def test_a_preview_counts_and_changes_nothing(store: Store) -> None:
     due = {one.kind: one for one in await store.read(retention.preview, YEAR, LATER)}
     assert {kind: one.count for kind, one in due.items()} == {
         "messages": 1,
-        "files": 2,
+        "files": 1,
         "raw": 2,
         "audit": 2,
         "events": 2,
@@ -119,12 +119,34 @@ async def test_every_kind_forgets_only_what_is_past_its_time(store: Store) -> No
 
 async def test_a_file_that_is_past_its_time_is_named_still(store: Store) -> None:
     await aged(store)
+    await changed(store, schema.ticket, status="closed", closed_at=NOW)
     assert await retention.apply(store, {"files": YEAR["files"]}, LATER) == {"files": 2}
     kept = await store.read(all_of(schema.attachment))
     assert [(a.filename, a.sha256) for a in kept] == [
         (canary(1, "attachment", "filename"), None),
         (canary(2, "attachment", "filename"), None),
     ]
+    assert await store.read(all_of(schema.blob)) == []
+
+
+async def test_the_files_of_an_open_ticket_stay_in_the_message_and_in_the_web_chat(store: Store) -> None:
+    await aged(store)
+
+    def logged(tx: Connection) -> None:
+        for number, sha in enumerate((f"{1:064x}", f"{2:064x}", "f" * 64), start=90):
+            row = {"id": number, "channel": "web", "room": f"file:{sha}", "number": 1, "key": sha}
+            tx.execute(schema.journal.insert().values(**row, body="bytes", at=NOW))
+
+    await store.write(logged)
+    (due,) = await store.read(retention.preview, {"files": YEAR["files"]}, LATER)
+    assert (due.count, due.oldest) == (1, NOW)
+    assert await retention.apply(store, {"files": YEAR["files"]}, LATER) == {"files": 3}
+    assert [a.sha256 for a in await store.read(all_of(schema.attachment))] == [f"{1:064x}", None]
+    assert [b.sha256 for b in await store.read(all_of(schema.blob))] == [f"{1:064x}"]
+    rooms = [row.room for row in await store.read(all_of(schema.journal)) if row.room.startswith("file:")]
+    assert rooms == [f"file:{1:064x}"]
+    await changed(store, schema.ticket, status="closed", closed_at=LATER)
+    assert await retention.apply(store, {"files": YEAR["files"]}, LATER) == {"files": 2}
     assert await store.read(all_of(schema.blob)) == []
 
 
