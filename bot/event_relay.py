@@ -23,6 +23,8 @@ from crm_store.webhooks import Leaving
 
 ADDRESS = "relay:events"  # what the rows are addressed to: the broker's URL may hold a password
 JSON = "application/json"
+PING_S = 2.0
+SUSPECT = 3  # refusals in a row after which a connection that seems to live is made anew
 KEPT = 1_000_000  # entries of a Redis stream, about
 Broker = Any  # one of FastStream's, which is not there without the extra
 Publish = Callable[[Broker, str, bytes, Leaving, Mapping[str, str]], Awaitable[None]]
@@ -42,9 +44,11 @@ class EventRelay:
         self._make = make or _maker(self._kind)
         self._broker: Broker | None = None
         self._opening = asyncio.Lock()
+        self._refusals = 0  # since the last event that was taken
 
     async def send(self, row: Leaving, body: bytes) -> None:
         """Publish one event and wait until the broker has it. Raise Refused."""
+        broker: Broker | None = None
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 broker = await self._open()
@@ -54,10 +58,14 @@ class EventRelay:
             await self._drop()
             raise Refused("the broker does not answer in time", away=True) from None
         except Exception as error:  # each of four libraries has errors of its own
-            await self._drop()
-            raise Refused(
-                f"{type(error).__name__}: {_without_url(error, self._settings.url)}", away=True
-            ) from error
+            # One that still answers refused this event: the connection serves the others that are on their way.
+            alive = broker is not None and broker is self._broker and await _answers(broker)
+            self._refusals += 1
+            if not alive or self._refusals >= SUSPECT:
+                await self._drop(broker)
+            said = f"{type(error).__name__}: {_without_url(error, self._settings.url)}"
+            raise Refused(said, away=not alive) from error
+        self._refusals = 0
 
     async def reach(self) -> str:
         """Connect, and say in words why that is not possible; "" when it is."""
@@ -85,8 +93,11 @@ class EventRelay:
                 return broker  # another event may have dropped it meanwhile: then publishing says why
             return self._broker
 
-    async def _drop(self) -> None:
-        """Begin anew with the next one: a connection that failed once may be half dead."""
+    async def _drop(self, failed: Broker | None = None) -> None:
+        """Begin anew with the next one: a connection that failed once may be half dead. One that was made since
+        is left alone."""
+        if failed is not None and failed is not self._broker:
+            return
         broker, self._broker = self._broker, None
         if broker is not None:
             try:
@@ -167,6 +178,14 @@ async def _kafka(broker: Broker, topic: str, body: bytes, row: Leaving, headers:
 
 
 _PUBLISH: dict[str, Publish] = {"nats": _nats, "redis": _redis, "rabbit": _rabbit, "kafka": _kafka}
+
+
+async def _answers(broker: Broker) -> bool:
+    try:
+        async with asyncio.timeout(PING_S):
+            return bool(await broker.ping(PING_S))
+    except Exception:  # of one of four libraries, or of a timeout
+        return False
 
 
 def _stream(topic: str) -> str:

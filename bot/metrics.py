@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from bot.door import ChannelDoor
-from crm_store import inbox, outbox, schema
+from crm_store import inbox, outbox, schema, webhooks
 from crm_store.db import Store
 
 
@@ -25,6 +25,14 @@ async def render(store: Store, doors: Mapping[str, ChannelDoor]) -> bytes:
     out = Gauge("wellheard_outbox_messages", "Outgoing messages by state", ["state"], registry=registry)
     for state, count in numbers["outbox"].items():
         out.labels(state).set(count)
+    told = Gauge(
+        "wellheard_webhook_events",
+        "Events for webhooks and the broker by state",
+        ["state"],
+        registry=registry,
+    )
+    for state, count in numbers["webhooks"].items():
+        told.labels(state).set(count)
     up = Gauge("wellheard_channel_up", "Whether a channel is up", ["channel"], registry=registry)
     for name, door in doors.items():
         up.labels(name).set(0 if door.problem else 1)
@@ -41,5 +49,6 @@ def _numbers(tx: Connection) -> dict[str, Any]:
     return {
         "inbox": inbox.counts(tx),
         "outbox": outbox.counts(tx),
+        "webhooks": webhooks.counts(tx),
         "unknown": [tuple(r) for r in tx.execute(select(table.c.channel, table.c.kind, table.c.count))],
     }

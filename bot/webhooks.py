@@ -2,7 +2,8 @@
 
 The rows are there already (crm_store/webhooks.py); this claims them, reads what they are about, sends it outside
 any transaction and settles what became of it. A receiver that does not answer rests as a whole, so that its
-events are not each tried in vain; an event that is refused for three days goes to the shelf.
+events are not each tried in vain; an event that is refused for three days goes to the shelf, and at once one that
+a broker refuses again and again while it takes others: that is the event's fault, and waiting mends nothing.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ LEASE_S = 120.0  # more than the longest timeout, and the settling after it
 LONGEST_RETRY_S = 3 * 3600.0
 LONGEST_REST_S = 300.0  # of a receiver that does not answer at all
 GIVE_UP_AFTER = timedelta(days=3)
+STRIKES = 5  # refusals by a broker that took something else since the one before
+REMEMBERED = 10_000  # refused events
 SIGNATURE = "Wellheard-Signature"
 
 
@@ -110,6 +113,10 @@ class Webhooks:
         self._resting: dict[str, datetime] = {}
         self._away: Counter[str] = Counter()  # how often in a row a receiver did not answer
         self._busy: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self._refused: dict[
+            str, tuple[int, int]
+        ] = {}  # of an event: what was taken until then, and its strikes
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def install(self) -> None:
@@ -155,11 +162,7 @@ class Webhooks:
     async def _claim(self, group: asyncio.TaskGroup) -> int:
         room = AT_ONCE - self._busy.total()
         now = self._clock()
-        skip = [
-            url
-            for url in self._receivers
-            if self._busy[url] >= OF_ONE_URL or self._resting.get(url, now) > now
-        ]
+        skip = [url for url in self._receivers if self._busy[url] >= OF_ONE_URL or self._rests(url, now)]
         if room <= 0 or len(skip) == len(self._receivers):
             return 0
         if not await self._store.read(webhooks.is_due, now, skip):
@@ -204,6 +207,8 @@ class Webhooks:
         else:
             self._away[row.url] = 0
             self._resting.pop(row.url, None)
+            self._taken[row.url] += 1
+            self._refused.pop(row.key, None)
             await self._store.write(webhooks.settle, row, "sent", self._clock())
 
     async def _send(self, receiver: WebhookSettings, row: Leaving, body: bytes) -> None:
@@ -240,19 +245,35 @@ class Webhooks:
 
     async def _later(self, receiver: WebhookSettings | Outlet, row: Leaving, refused: Refused) -> None:
         now = self._clock()
-        if refused.away:
+        strikes = self._strikes(row)
+        # those that were on their way together are one silence; who took others meanwhile is not silent at all
+        if refused.away and (strikes == 0 or refused.rest_s is not None) and not self._rests(row.url, now):
             self._away[row.url] += 1
             pause = receiver.first_retry_s * 2 ** min(self._away[row.url] - 1, 16)
             rest_s = refused.rest_s if refused.rest_s is not None else min(LONGEST_REST_S, pause)
             self._resting[row.url] = now + timedelta(seconds=rest_s)
-        if now - row.created_at > GIVE_UP_AFTER:
+        poison = strikes >= STRIKES and row.url in self._outlets
+        if poison or now - row.created_at > GIVE_UP_AFTER:
             log.warning("webhook_undelivered", id=row.key, type=row.type)
+            self._refused.pop(row.key, None)
             await self._store.write(webhooks.settle, row, "dead", now, refused.reason)
             return
         backoff = min(LONGEST_RETRY_S, receiver.first_retry_s * 2 ** min(row.attempts - 1, 16))
         delay = refused.rest_s if refused.rest_s is not None else backoff * (0.8 + 0.4 * self._jitter())
         log.info("webhook_later", id=row.key, after_s=round(delay, 1))
         await self._store.write(webhooks.postpone, row, now + timedelta(seconds=delay), error=refused.reason)
+
+    def _rests(self, url: str, now: datetime) -> bool:
+        return self._resting.get(url, now) > now
+
+    def _strikes(self, row: Leaving) -> int:
+        """How often this event was refused by a receiver that had taken others since the refusal before."""
+        taken = self._taken[row.url]
+        before, strikes = self._refused.get(row.key, (taken, 0))
+        if len(self._refused) >= REMEMBERED:
+            self._refused.clear()
+        self._refused[row.key] = taken, strikes + (taken > before)
+        return self._refused[row.key][1]
 
 
 def _said(tx: Connection, row: Leaving) -> Any:

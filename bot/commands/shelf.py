@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.service.card import shorten
 from channels.rich import Heading, Reply, Table, Text
-from crm_store import inbox, outbox
+from crm_store import inbox, outbox, webhooks
 
 
 @command("shelf", roles=MANAGERS, reads=True)
@@ -23,6 +25,15 @@ def shelf(ask: Ask) -> Reply:
     rows += [
         (f"out:{r.id}", ask.say("shelf.row_out"), r.channel, shorten(r.error, 80))
         for r in outbox.dead(ask.turn.tx, limit=20)
+    ]
+    rows += [  # a URL may hold a secret: its host is enough here
+        (
+            f"hook:{r.id}",
+            ask.say("shelf.row_hook"),
+            urlsplit(r.url).hostname or r.url,
+            shorten(f"{r.type}: {r.error}", 80),
+        )
+        for r in webhooks.dead(ask.turn.tx, limit=20)
     ]
     if not rows:
         return Reply.of(ask.say("shelf.empty"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import subprocess
 import sys
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from bot.config import EventsSettings, parse
 from bot.event_relay import ADDRESS, EventRelay, kind_of
-from bot.webhooks import Refused, Webhooks
+from bot.webhooks import STRIKES, Refused, Webhooks
 from channels.base import ConfigError
 from crm_store import contacts, webhooks
 from crm_store.db import Store
@@ -125,6 +126,90 @@ async def test_a_broker_that_breaks_off_is_told_again_until_it_has_everything(tm
             return [row.error for row in tx.execute(webhooks.event.select())]
 
         assert not any("secret" in error for error in await door.store.read(errors))
+
+
+class Choosy:
+    """A broker that takes everything but what is about one customer; `dies`: its connection breaks at that."""
+
+    def __init__(self, *, dies: bool) -> None:
+        self.dies = dies
+        self.taken: list[dict[str, Any]] = []
+        self.refused = 0
+        self.started = 0
+
+    async def start(self) -> None:
+        self.started += 1
+
+    async def stop(self) -> None: ...
+
+    async def ping(self, *_: object) -> bool:
+        return not self.dies
+
+    async def publish(self, body: bytes, **how: Any) -> None:
+        said = json.loads(body)
+        if said["object"] == "customer:1" and said["data"]["city"] == "":
+            self.refused += 1
+            raise ValueError("message too large")
+        self.taken.append(said)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_an_event_that_a_broker_never_takes_goes_to_the_shelf_and_the_rest_goes_on(
+    tmp_path: Path, dies: bool
+) -> None:
+    async with deciding(tmp_path) as door:
+        choosy = Choosy(dies=dies)
+        settings = EventsSettings(url="redis://b.example", first_retry_s=0.01)
+        relay = EventRelay(settings, lambda url: choosy)
+        teller = Webhooks(door.store, (), lambda: datetime.now(UTC), outlets=[relay])
+        await teller.install()
+        await door.store.write(lambda tx: contacts.create(tx, NOW, name="Large"))
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(teller.run())
+            number = 1
+            async with asyncio.timeout(20):
+                while not await door.store.read(webhooks.dead):
+                    number += 1
+                    await door.store.write(lambda tx, n=number: contacts.create(tx, NOW, name=f"C{n}"))
+                    while len(choosy.taken) < number - 1:  # nobody waits for the one that is refused
+                        await asyncio.sleep(0.005)
+                await door.store.write(lambda tx: contacts.set_values(tx, NOW, 1, city="Leeds"))
+                while (await door.store.read(webhooks.counts))["pending"]:
+                    await asyncio.sleep(0.01)
+            running.cancel()
+        assert [one["object"] for one in choosy.taken] == [
+            *(f"customer:{n}" for n in range(2, number + 1)),
+            "customer:1",
+        ]
+        (shelved,) = await door.store.read(webhooks.dead)
+        assert (shelved.type, shelved.lane) == ("customer.created", "customer:1")
+        assert shelved.attempts == choosy.refused > STRIKES
+        assert "message too large" in shelved.error
+        assert dies or choosy.started <= 2  # the others keep their connection
+
+
+async def test_while_a_broker_takes_nothing_nothing_goes_to_the_shelf(tmp_path: Path) -> None:
+    class Full(Choosy):
+        async def publish(self, body: bytes, **how: Any) -> None:
+            self.refused += 1
+            raise ValueError("no queue of that name")
+
+    async with deciding(tmp_path) as door:
+        full = Full(dies=False)
+        relay = EventRelay(EventsSettings(url="redis://b.example", first_retry_s=0.001), lambda url: full)
+        teller = Webhooks(door.store, (), lambda: datetime.now(UTC), outlets=[relay])
+        await teller.install()
+        for number in range(4):
+            await door.store.write(lambda tx, n=number: contacts.create(tx, NOW, name=f"C{n}"))
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(teller.run())
+            async with asyncio.timeout(20):
+                while full.refused < 6 * STRIKES:
+                    await asyncio.sleep(0.005)
+            running.cancel()
+        assert await door.store.read(webhooks.dead) == []
+        assert (await door.store.read(webhooks.counts))["pending"] == 4
+        assert full.started > 1  # a connection on which everything is refused is not kept for ever
 
 
 async def test_kafka_keeps_an_objects_events_in_one_partition() -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 
 from bot import webhooks as telling
 from bot.api import shapes
-from bot.config import parse
+from bot.config import WebhookSettings, parse
 from crm_store import contacts, importer, merges, schema, webhooks
 from crm_store.backup import backup, restore
 from crm_store.db import Store
@@ -157,6 +157,25 @@ async def test_a_receiver_that_says_when_is_left_alone_until_then(tmp_path: Path
         assert min(later) - refused >= 0.9
 
 
+async def test_what_was_on_its_way_when_a_receiver_went_away_is_one_silence(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path) as store:
+        hook = WebhookSettings(url="https://a.example/", secret=SECRET, events=("order.changed",))
+        now = datetime(2026, 3, 2, 10, tzinfo=UTC)
+        teller = telling.Webhooks(store, [hook], lambda: now)
+
+        async def lost(number: int) -> None:
+            row = webhooks.Leaving(number, f"k{number}", hook.url, "l", "order.changed", 1, now, 1, 1)
+            await teller._later(hook, row, telling.Refused("reset", away=True))
+
+        for number in range(8):
+            await lost(number)
+        assert teller._resting[hook.url] == now + timedelta(seconds=hook.first_retry_s)
+        now += timedelta(seconds=hook.first_retry_s)
+        for number in range(8):
+            await lost(number)
+        assert teller._resting[hook.url] == now + timedelta(seconds=2 * hook.first_retry_s)
+
+
 async def test_one_object_that_is_refused_holds_up_no_other(tmp_path: Path) -> None:
     async with Receiver() as shop, hooked(tmp_path, shop.settings(["order.changed"])) as (world, caller):
         shop.fault = lambda event: "500" if event["data"]["number"] == "N-0" else ""
@@ -182,6 +201,8 @@ async def test_what_is_refused_for_three_days_is_on_the_shelf_and_can_be_retried
             while not (dead := await world.store.read(webhooks.dead)):
                 await asyncio.sleep(0.05)
         assert dead[0].error == "answered 500"
+        async with aiohttp.ClientSession() as session, session.get(f"{world.url}/metrics") as got:
+            assert 'wellheard_webhook_events{state="dead"} 1.0' in await got.text()
         shop.fault = None
         assert await world.store.write(webhooks.retry, dead[0].id, world.service.clock())
         await shop.until(lambda: shop.told)

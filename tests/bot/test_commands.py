@@ -21,13 +21,14 @@ from bot.office import Office, Turn
 from channels import rich
 from channels.conversation import Address, Author, Inbound
 from channels.rich import Buttons, Reply
-from crm_store import audit, dump, importer, people
+from crm_store import audit, dump, importer, people, schema
 from crm_store.db import Store
 from crm_store.importing.values import Defaults
 from tests.fakes.web import Visitor
 from tests.stores import sqlite_url
 from tests.world import World, running, seed, settings
 
+NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
 CUSTOMERS = """name,email,phone,telegram,city,tags
 Li Wei,li@example.com,+447700900123,@liwei,London,vip
@@ -250,6 +251,15 @@ async def test_stats_tell_the_truth(running_desk: Desk) -> None:
 async def test_the_shelf_is_for_managers(desk: Desk) -> None:
     assert "空" in await desk.ask("Mei", "/shelf") or "没有" in await desk.ask("Mei", "/shelf")
     assert "may not use /shelf" in await desk.ask("Tom", "/shelf")
+    secret = "https://shop.example/in?key=sesame"
+    dead = {"key": "k", "url": secret, "lane": "order:1", "type": "order.changed", "object_id": 1}
+    dead |= {"created_at": NOW, "due_at": NOW, "settled_at": NOW, "state": "dead", "error": "answered 410"}
+    await desk.store.write(lambda tx: tx.execute(schema.webhook_event.insert().values(dead)) and None)
+    shown = await desk.ask("Mei", "/shelf")
+    assert "hook:1" in shown
+    assert "shop.example" in shown
+    assert "order.changed: answered 410" in shown
+    assert "sesame" not in shown
 
 
 async def test_help_lists_what_the_role_may_do(desk: Desk) -> None:
