@@ -19,6 +19,7 @@ from crm_store.search import find_contacts
 from crm_store.search.fold import fold, parts
 
 contact, order, ticket, deal = schema.contact, schema.order, schema.ticket, schema.deal
+CURRENCIES = 5  # by which people are ordered
 LOOKED_AT = 100  # contacts that the search names for a company
 _FORMS = frozenset(
     """
@@ -35,8 +36,8 @@ _HAN_FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """What a company is to us. `people` are the first by what they paid, in whatever currency; the numbers are of
-    everyone there whom the asker may see."""
+    """What a company is to us. `people` are the first by what they paid: in the currency of most of its orders,
+    then in the next, because no sum is of two. The numbers are of everyone there whom the asker may see."""
 
     names: tuple[str, ...]
     count: int = 0
@@ -106,19 +107,7 @@ def look(tx: Connection, names: Sequence[str], scope: Scope | None = None, *, li
         .where(order.c.contact_id.in_(ids))
         .group_by(order.c.currency)
     ).all()
-    best = (
-        select(order.c.contact_id, paid.label("paid"))
-        .where(order.c.contact_id.in_(ids))
-        .group_by(order.c.contact_id)
-        .subquery()
-    )
-    shown = tx.execute(
-        select(contact)
-        .join(best, best.c.contact_id == contact.c.id, isouter=True)
-        .where(*here)
-        .order_by(func.coalesce(best.c.paid, 0).desc(), contact.c.id)
-        .limit(limit)
-    ).all()
+    shown = tx.execute(_best_first(ids, rows).where(*here).limit(limit)).all()
     opened = ticket.c.contact_id.in_(ids), ticket.c.status != "closed"
     waiting = tx.execute(select(ticket).where(*opened).order_by(ticket.c.opened_at).limit(limit)).all()
     offered = tx.execute(
@@ -145,6 +134,26 @@ def _of(names: Sequence[str], scope: Scope | None) -> list[Any]:
     # the text lets SQLite use the index, which leaves out who has no company
     here = [contact.c.company.in_(list(names)), text("contact.company <> ''"), LIVE]
     return here if scope is None else [*here, of_contact(scope, contact.c.id)]
+
+
+def _best_first(ids: Any, by_currency: Sequence[Any]) -> Any:
+    """The people, by what they paid in each of the company's currencies."""
+    used = [row.currency for row in sorted(by_currency, key=lambda row: (-row.n, row.currency))[:CURRENCIES]]
+    paid = [
+        func.sum(order.c.amount_minor)
+        .filter(order.c.currency == currency, order.c.status.not_in(VOID))
+        .label(f"paid_{n}")
+        for n, currency in enumerate(used)
+    ]
+    best = (
+        select(order.c.contact_id, *paid)
+        .where(order.c.contact_id.in_(ids))
+        .group_by(order.c.contact_id)
+        .subquery()
+    )
+    places = [func.coalesce(best.c[one.name], 0).desc() for one in paid]
+    joined = select(contact).join(best, best.c.contact_id == contact.c.id, isouter=True)
+    return joined.order_by(*places, contact.c.id)
 
 
 def _there(tx: Connection, name: str, scope: Scope | None) -> bool:

@@ -87,3 +87,22 @@ async def test_a_company_is_everybody_there(store: Store, tmp_path: Path) -> Non
     assert (await store.read(companies.look, sorted(acme), seen)).orders == 1
     assert await store.read(ask, "acme", nothing) == []
     assert (await store.read(companies.look, sorted(acme), nothing)).orders == 0
+
+
+async def test_people_are_ordered_by_currency_and_by_no_sum_of_two(store: Store, tmp_path: Path) -> None:
+    people_csv = "name,email,company\n" + "".join(f"{n},{n}@y.example,Yama KK\n" for n in "ABCDE")
+    orders_csv = """number,date,email,status,total,currency
+Y-1,2026-02-01,A@y.example,paid,500.00,EUR
+Y-2,2026-02-01,B@y.example,paid,60000,JPY
+Y-3,2026-02-01,C@y.example,paid,20.00,EUR
+Y-4,2026-02-01,C@y.example,paid,90000,JPY
+Y-5,2026-02-01,D@y.example,paid,30.00,EUR
+Y-6,2026-02-01,D@y.example,refunded,900.00,EUR
+"""
+    for kind, text in (("customers", people_csv), ("orders", orders_csv)):
+        path = tmp_path / f"{kind}.csv"
+        path.write_text(text)
+        await importer.run(store, kind, path, Defaults(), NOW)  # type: ignore[arg-type]
+    found = await store.read(companies.look, ["Yama KK"])
+    assert [one.name for one in found.people] == ["A", "D", "C", "B", "E"]
+    assert [one.name for one in (await store.read(companies.look, ["Yama KK"], limit=2)).people] == ["A", "D"]
