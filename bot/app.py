@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import IO
@@ -34,7 +34,7 @@ from bot.privacy import Eraser, TakeoutPage
 from bot.suggester import Suggester
 from bot.vault import StoreVault
 from bot.webhooks import Outlet, Webhooks
-from channels.base import Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
+from channels.base import Capabilities, Channel, Clock, ConfigError, NamesStaff, Setup, utc_now
 from crm_store import inbox, migrations, moves, outbox, people, upkeep, wakeups
 from crm_store.db import Store, StoreError
 
@@ -50,6 +50,22 @@ GC_THRESHOLD = (50_000, 20, 50)  # at 700 and 10 a burst of connections was rece
 SWITCH_S = 0.001  # at Python's 5 ms the loop answers late while the writer computes, and the other way round
 DRAIN_S = 20.0
 MAX_REQUEST = 64 * 1024**2  # bytes; channels set their own, lower limits
+
+
+class _Caps(Mapping[str, Capabilities]):
+    """What each channel can do, as it knows by now: a bot learns its name when it is connected."""
+
+    def __init__(self, channels: Mapping[str, Channel]) -> None:
+        self._channels = channels
+
+    def __getitem__(self, name: str) -> Capabilities:
+        return self._channels[name].caps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._channels)
+
+    def __len__(self) -> int:
+        return len(self._channels)
 
 
 class Service:
@@ -105,7 +121,7 @@ class Service:
     async def _start(self) -> None:
         secret = (self.config.desk.secret or await self.store.write(upkeep.secret)).encode()
         self._journals = journals = self._build(secret)
-        self.office = Office(self.config, {n: c.caps for n, c in self.channels.items()}, secret)
+        self.office = Office(self.config, _Caps(self.channels), secret)
         self.office.learn(await self.store.read(moves.known))
         for journal in journals:
             journal.office = self.office

@@ -79,6 +79,7 @@ class Capabilities:
     rating_link: bool = False  # buttons cannot be shown: ratings are asked for by signed link
     typing: bool = False  # Op.TYPING
     menus: bool = False  # Op.MENU; a private room's id is the person's
+    start_link: str = ""  # a link that opens the chat; what follows it comes back as the text of Kind.START
     text_limit: int = 0  # code points a message; the adapter splits, 0 for none
     shared_rooms: str = ""  # a pattern: the ids of rooms that several people read
 

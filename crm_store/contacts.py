@@ -193,6 +193,43 @@ def prove(tx: Connection, now: datetime, contact_id: int, *, space: str, user_id
     return known.contact_id
 
 
+def still(tx: Connection, contact_id: int) -> int | None:
+    """Who a number of ours is by now; None for nobody, or somebody who was erased."""
+    if get(tx, contact_id) is None:
+        return None
+    now = merges.current(tx, contact_id)
+    gone = select(schema.erasure.c.id).where(schema.erasure.c.contact_id.in_([contact_id, now]))
+    return None if tx.execute(gone.limit(1)).first() is not None else now
+
+
+def come_by_link(
+    tx: Connection, now: datetime, contact_id: int, wanted: int, space: str, user_id: str
+) -> int:
+    """Somebody opened a chat by the link that was made for `wanted`. Return the contact they are now.
+
+    They are one when the writer is nobody yet beyond that account, and `wanted` has no other on that platform
+    that was verified: who gave the link away is not for a machine to say. Anything else is suggested.
+    """
+    detail: dict[str, Any] = {"space": space, "how": "link", "contact": wanted}
+    other = select(identity.c.id).where(
+        identity.c.contact_id == wanted, identity.c.space == space, identity.c.verified_at.is_not(None)
+    )
+    taken = tx.execute(other.limit(1)).first() is not None
+    if taken or merges.were_parted(tx, contact_id, wanted) or not _is_nobody_yet(tx, contact_id):
+        if suggestions.proved(tx, now, contact_id, wanted, f"{space} {user_id}"):
+            audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)
+        return contact_id
+    try:
+        merges.merge(tx, now, wanted, contact_id, actor="system", how=f"{space} link")
+    except merges.Refused:  # one of the two is being erased
+        return contact_id
+    known = find_identity(tx, space, user_id)
+    if known is not None:
+        verify(tx, now, known.id, "link")
+    audit.record(tx, now, "system", "link", f"contact:{contact_id}", **detail)
+    return wanted
+
+
 def _only_from_a_file(tx: Connection, contact_id: int) -> bool:
     """Imported and never met: no conversation, no account on a platform."""
     met = select(schema.conversation.c.id).where(schema.conversation.c.contact_id == contact_id)

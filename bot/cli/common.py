@@ -61,7 +61,8 @@ async def office_for(config: Config, store: Store) -> Office:
     secret = (config.desk.secret or await store.write(upkeep.secret)).encode()
     caps = {}
     for name, settings in config.channels.items():
-        setup = Setup(name=name, settings=settings.model_dump(), secret=secret)
+        url = config.http.public_url.rstrip("/")
+        setup = Setup(name=name, settings=settings.model_dump(), secret=secret, public_url=url)
         channel = importlib.import_module(f"channels.{settings.kind}").build(setup)
         caps[name] = channel.caps
         await channel.close()

@@ -9,7 +9,7 @@ from bot import access, lookups, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import belonging, desk, forms, home, rating, verbs
+from bot.service import belonging, desk, forms, home, inviting, rating, verbs
 from bot.service.allowance import say_to
 from bot.service.case import Case
 from channels.conversation import Inbound, Kind
@@ -61,14 +61,22 @@ def _welcome(turn: Turn, inbound: Inbound) -> None:
 
 
 def started(turn: Turn, inbound: Inbound) -> None:
-    """Somebody opened the chat for the first time: greet them."""
+    """Somebody opened the chat for the first time, or by a link of theirs: greet them."""
     met = belonging.meet(turn, inbound)
+    by_link = inviting.is_one(inbound.text)
+    known = False
+    if by_link:
+        contact_id, known = inviting.opened(turn, inbound, met.contact_id)
+        met = replace(met, contact_id=contact_id)
     conversation, there = belonging.find_or_open(turn, inbound, met)
-    if there and inbound.address.room_id and met.known and conversation.last_in_at is not None:
+    met_before = there and inbound.address.room_id and met.known and conversation.last_in_at is not None
+    if met_before and not by_link:
         return
     case = Case(turn, inbound, conversation, met.contact_id, 0, None)
     name = turn.office.config.desk.name
-    say_to(case, Reply.of(say("customer.greeting", case.lang, desk=name)))
+    link = [say("customer.verified" if known else "customer.link_old", case.lang)] if by_link else []
+    greeting = [] if met_before else [say("customer.greeting", case.lang, desk=name)]
+    say_to(case, Reply.of(*link, *greeting))
 
 
 def by_staff(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:

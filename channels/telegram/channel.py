@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from aiogram.methods import GetChat, GetChatMember, GetFile, GetMe, GetWebhookInfo
@@ -48,13 +49,18 @@ class TelegramChannel(Quiet):
         )
         self._setup = setup
         self._settings = Settings.model_validate(dict(setup.settings))
+        self._named(self._settings.username)
         self.exclusive = self._settings.mode == "polling"  # Telegram answers one long poll a bot
         token = self._settings.token.get_secret_value()
         self._api = Api(token, self._settings.api_base, self._settings.request_timeout_s)
         limits = Limits(self._settings.messages_per_s, self._settings.group_per_minute)
         keyboards = Keyboards()
-        self._receiver = Receiver(setup, self._settings, self._api, limits, keyboards, sleep)
+        self._receiver = Receiver(setup, self._settings, self._api, limits, keyboards, sleep, self._named)
         self._sender = Sender(setup.name, self._api, limits, keyboards, sleep)
+
+    def _named(self, username: str) -> None:
+        if username:
+            self.caps = replace(self.caps, start_link=f"https://t.me/{username.lstrip('@')}?start=")
 
     async def run(self, door: Door) -> None:
         await self._receiver.run(door)

@@ -65,7 +65,14 @@ class Receiver:
     """One bot's updates, by either way."""
 
     def __init__(
-        self, setup: Setup, settings: Settings, api: Api, limits: Limits, keyboards: Keyboards, sleep: Sleep
+        self,
+        setup: Setup,
+        settings: Settings,
+        api: Api,
+        limits: Limits,
+        keyboards: Keyboards,
+        sleep: Sleep,
+        named: Callable[[str], None],
     ) -> None:
         self._setup = setup
         self._settings = settings
@@ -73,6 +80,7 @@ class Receiver:
         self._limits = limits
         self._keyboards = keyboards
         self._sleep = sleep
+        self._named = named  # told the bot's username
         number = settings.token.get_secret_value().partition(":")[0]
         self.me = Me(number if number.isdigit() else "", settings.username)
         self._pressed: asyncio.Queue[tuple[float, Mapping[str, Any]]] = asyncio.Queue(1000)
@@ -263,6 +271,7 @@ class Receiver:
                 if isinstance(found, dict):
                     username = str(found.get("username") or self._settings.username)
                     self.me = Me(str(found.get("id") or self.me.id), username)
+                    self._named(username)
                 return
             door.report(self._since(reason))
             log.warning("telegram_unreachable", channel=self._setup.name, reason=reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels import rich
@@ -40,7 +41,7 @@ class WebChannel(Quiet):
     `mails()` lists what the demo's outbox holds, `await names(user_id)` says what to call a staff person."""
 
     kind: ClassVar[str] = "web"
-    caps = Capabilities(
+    CAPS: ClassVar[Capabilities] = Capabilities(
         threads=True,
         buttons=True,
         forms=True,
@@ -58,6 +59,9 @@ class WebChannel(Quiet):
         self.name = setup.name
         self.setup = setup
         self.settings = Settings.model_validate(dict(setup.settings))
+        chat = f"/chat/{self.settings.path_prefix}" if self.settings.path_prefix else "/chat"
+        start_link = f"{setup.public_url}{chat}?start=" if setup.public_url else ""
+        self.caps = replace(self.CAPS, start_link=start_link)
         self.mails: Callable[[], Sequence[Mapping[str, Any]]] | None = None
         self.frames = Frames(self.name, self.settings, setup.clock, Limits(setup.clock))
         self._pages: Pages | None = None
