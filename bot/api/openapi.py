@@ -19,6 +19,7 @@ WORDS = {
     401: "no token, or one that does not count",
     403: "the token's scopes or its person's role do not allow it",
     404: "there is no such thing",
+    408: "the body did not come in time",
     409: "it cannot be done as things are",
     412: "it has been changed since it was read",
     413: "the body is too large (1 MB)",
@@ -67,7 +68,7 @@ def _operation(route: Route, refs: Any) -> dict[str, Any]:
     if route.query.model_fields or route.body is not None:
         errors |= {400, 422}
     if route.body is not None:
-        errors |= {413, 415}
+        errors |= {408, 413, 415}
     if route.repeatable:
         errors |= {400, 409}
     if route.conditional:
@@ -76,22 +77,30 @@ def _operation(route: Route, refs: Any) -> dict[str, Any]:
         "description": WORDS[route.status],
         "content": {"application/json": {"schema": refs[(route.answers, "serialization")]}},
     }
-    if route.single:
-        answer["headers"] = {"ETag": {"schema": {"type": "string"}}}
+    text: dict[str, Any] = {"schema": {"type": "string"}}
+    headers = {"ETag": text} if route.single else {}
+    if route.located:
+        headers["Location"] = {"description": "its path", **text}
+    if headers:
+        answer["headers"] = headers
     responses = {str(route.status): answer}
+    if route.single and not route.writes:
+        responses["304"] = {"description": WORDS[304], "headers": {"ETag": text}}
     problem = {"schema": refs[(ProblemBody, "serialization")]}
     for status in sorted(errors):
         if status < 400:  # made, where it usually is there already
             responses[str(status)] = {**answer, "description": WORDS[status]}
             continue
         responses[str(status)] = {"description": WORDS[status], "content": {CONTENT_TYPE: problem}}
+        if status == 401:
+            responses["401"]["headers"] = {"WWW-Authenticate": text}
         if status == 429:
             header = {"description": "seconds", "schema": {"type": "integer"}}
             responses["429"]["headers"] = {"Retry-After": header}
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
-        "description": f"Scope: {route.scope}",
+        "description": _description(route),
         "tags": [route.path.split("/")[1]],
         "parameters": _parameters(route),
         "responses": responses,
@@ -118,11 +127,22 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     if route.repeatable:
         said = "the same key and body again within 24 hours is answered the same, and done once"
         found.append(_header("Idempotency-Key", KEY_PATTERN, said))
-    if route.conditional:
-        found.append(_header("If-Match", "", "the ETag of what the change is meant for"))
     return found
 
 
+def _description(route: Route) -> str:
+    """The scope, and the headers that an ETag goes into. They are no parameters: every ETag that somebody makes up
+    fits the type and is refused, which whoever tests by the description would call a mistake."""
+    said = f"Scope: {route.scope}"
+    if route.conditional:
+        said += (
+            ". With `If-Match` (the ETag of what the change is meant for): 412 when it has been changed since"
+        )
+    if route.single and not route.writes:
+        said += ". With `If-None-Match` (the ETag of what is known): 304 when it is still so"
+    return said
+
+
 def _header(name: str, pattern: str, said: str) -> dict[str, Any]:
-    schema = {"type": "string", **({"pattern": pattern} if pattern else {})}
+    schema = {"type": "string", "pattern": pattern}
     return {"name": name, "in": "header", "required": False, "description": said, "schema": schema}

@@ -42,6 +42,12 @@ def not_found(what: str, which: object, *, field: str | None = None) -> Problem:
     return Problem(404, f"there is no {what} {which}", field=field)
 
 
+def not_allowed(method: str, allowed: Sequence[str]) -> Problem:
+    """What may be asked with GET may be asked with HEAD."""
+    said = ", ".join(sorted({*allowed, "HEAD"} if "GET" in allowed else allowed))
+    return Problem(405, f"{method} is not possible here, only {said}", headers={"Allow": said})
+
+
 def _path(place: Sequence[str | int]) -> list[str]:
     """The path of a field as the caller wrote it: without the names of alternatives, which pydantic adds."""
     parts = [str(part) for part in place]

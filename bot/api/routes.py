@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from bot import access, masking
 from bot.access import Member
-from bot.api.problems import Problem
+from bot.api.problems import Problem, not_allowed
 from bot.api.schemas import ArticleKey, Id, Language, OrderNumber
 from bot.office import Turn
 from crm_store.scope import Scope
@@ -140,6 +140,11 @@ class Route:
         return self.method == "POST"
 
     @property
+    def located(self) -> bool:
+        """Whether the answer says at which path the thing is that was made."""
+        return self.single and self.status == 201
+
+    @property
     def names(self) -> list[str]:
         return re.findall(r"\{(\w+)\}", self.path)
 
@@ -173,8 +178,7 @@ def match(routes: Iterable[Route], method: str, raw_path: str) -> tuple[Route, d
         one, values = allowed[method]
         return one, {name: _typed(name, value) for name, value in values.items()}
     if allowed:
-        said = ", ".join(sorted(allowed))
-        raise Problem(405, f"{method} is not possible here, only {said}", headers={"Allow": said})
+        raise not_allowed(method, list(allowed))
     raise Problem(404, "there is nothing at this path; /api/v1/openapi.json lists what there is")
 
 

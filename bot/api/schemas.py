@@ -67,7 +67,9 @@ Email = Annotated[
     str,
     Field(
         max_length=254,
-        pattern=r"^[A-Za-z0-9_+%][A-Za-z0-9._+%-]{0,60}@[A-Za-z0-9][A-Za-z0-9.-]{0,120}\.[A-Za-z]{2,24}$",
+        # RFC 5321's atoms, o'neil@example.com too
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-][A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{0,63}"
+        r"@[A-Za-z0-9][A-Za-z0-9.-]{0,120}\.[A-Za-z]{2,24}$",
         examples=["zhang.san@example.com"],
     ),
 ]

@@ -6,6 +6,7 @@ written in one transaction; a refusal undoes all of it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -20,7 +21,7 @@ from sqlalchemy import Connection
 
 from bot.api import openapi
 from bot.api.operations import ROUTES
-from bot.api.problems import CONTENT_TYPE, Problem, of_validation
+from bot.api.problems import CONTENT_TYPE, Problem, not_allowed, of_validation
 from bot.api.routes import Answer, Ask, Route, etag, match
 from bot.api.tokens import Caller, Meter, check, recognise
 from bot.i18n import UserError, say
@@ -30,7 +31,9 @@ from crm_store.db import Store
 
 log = structlog.get_logger()
 PREFIX = "/api/v1"
+DESCRIPTION = "/openapi.json"
 LARGEST_BODY = 1024**2
+BODY_S = 30.0  # a body that takes longer is not on its way
 JSON = "application/json"
 _KEY = re.compile(openapi.KEY_PATTERN)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -50,7 +53,7 @@ class Api:
         self._description = ""
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route("*", PREFIX + "/{tail:.*}", self.handle)]
+        return [web.route("*", path, self.handle) for path in (PREFIX, PREFIX + "/{tail:.*}")]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -68,10 +71,13 @@ class Api:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path.removeprefix(PREFIX)
-        if path == "/openapi.json" and request.method == "GET":
+        method = "GET" if request.method == "HEAD" else request.method  # the body of the answer is left out
+        if path == DESCRIPTION:
+            if method != "GET":
+                raise not_allowed(method, ["GET"])
             self._description = self._description or json.dumps(openapi.describe(), ensure_ascii=False)
             return web.Response(text=self._description, content_type=JSON)
-        route, values = match(ROUTES, request.method, path)
+        route, values = match(ROUTES, method, path)
         caller = await recognise(self._store, request.headers.get("Authorization", ""))
         self._meter.take(caller.id)
         try:
@@ -94,7 +100,7 @@ class Api:
             await self._store.write(self._note, caller, route, "ok", saw, subject)
         headers = {"Content-Type": JSON, "Cache-Control": "no-store", **answered.headers}
         tag = answered.headers.get("ETag")
-        if tag and not route.writes and request.headers.get("If-None-Match", "").strip() == tag:
+        if tag and not route.writes and _has(request, tag):
             return web.Response(status=304, headers={"ETag": tag, "Cache-Control": "no-store"})
         return web.Response(body=answered.body.encode(), status=answered.status, headers=headers)
 
@@ -183,11 +189,24 @@ async def _body(route: Route, request: web.Request) -> bytes:
     if (request.content_length or 0) > LARGEST_BODY:
         raise too_large
     raw = bytearray()
-    async for chunk in request.content.iter_any():
-        raw += chunk
-        if len(raw) > LARGEST_BODY:
-            raise too_large
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.content.iter_any():
+                raw += chunk
+                if len(raw) > LARGEST_BODY:
+                    raise too_large
+    except TimeoutError:
+        said = f"the body was not here within {BODY_S:g} s"
+        raise Problem(408, said, headers={"Connection": "close"}) from None
+    except (web.RequestPayloadError, ConnectionError) as error:  # broken off, or not what its encoding says
+        raise Problem(400, "the body cannot be read", headers={"Connection": "close"}) from error
     return bytes(raw)
+
+
+def _has(request: web.Request, tag: str) -> bool:
+    """Whether the caller has this version. A proxy that compresses makes W/"…" of our tags."""
+    given = ",".join(request.headers.getall("If-None-Match", ()))
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in given.split(","))
 
 
 def _understood(route: Route, raw: bytes) -> BaseModel | None:

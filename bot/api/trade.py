@@ -120,10 +120,22 @@ def get_article(ask: Ask) -> Any:
     return _article(ask)
 
 
-@routes.add("PUT", "/articles/{key}/{language}", "articles:write", Article, body=PutArticle, single=True)
+@routes.add(
+    "PUT",
+    "/articles/{key}/{language}",
+    "articles:write",
+    Article,
+    body=PutArticle,
+    single=True,
+    conditional=True,
+)
 def put_article(ask: Ask) -> Any:
     """Write an article; the bot knows it within a minute"""
     key, language, body = ask.path["key"], ask.path["language"], ask.body
+    if ask.if_match:
+        if articles.get(ask.tx, key, language) is None:
+            raise Problem(412, f"there is no article {key} in {language} yet")
+        ask.must_match(_article(ask))
     articles.upsert(
         ask.tx,
         ask.turn.now,
