@@ -17,9 +17,10 @@ from bot import posting
 from bot.config import Config
 from bot.i18n import say
 from bot.office import Office, Turn
+from bot.service import card
 from channels.conversation import Address
 from channels.rich import Reply
-from crm_store import erase, retention, takeout
+from crm_store import erase, retention, takeout, tickets
 from crm_store.db import Store, parse_url
 from crm_store.privacy import listed
 
@@ -88,6 +89,8 @@ class Eraser:
             erased = await erase.carry_out(self._store, row.id, self._clock, outside(self._office))
             rows = sum(erased.counts.values())
             log.info("erased", contact=erased.contact_id, rows=rows, clean=erased.clean)
+            if erased.touched:
+                await self._store.write(self._redraw, erased.touched)
             if row.counts.get("tell"):
                 await self._store.write(self._tell, row.counts["tell"], erased)
             self._wake()
@@ -96,6 +99,13 @@ class Eraser:
             done = await retention.apply(self._store, rules, now)
             self._forgot = now.date()
             log.info("forgotten", **done)
+
+    def _redraw(self, tx: Connection, of: Sequence[int]) -> None:
+        """Bring cards of others' tickets up to date: they said that the erased one receives replies."""
+        turn = Turn(tx, self._office, self._clock())
+        for ticket in (tickets.get(tx, ticket_id) for ticket_id in of):
+            if tickets.threads(tx, ticket.id):
+                posting.card(turn, ticket, card.build(turn, ticket))
 
     def _tell(self, tx: Connection, where: dict[str, str], done: erase.Erased) -> None:
         """Say so where it was asked for; it names nobody."""

@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Erased:
     contact_id: int
     counts: Mapping[str, int]
     posts: int = 0
+    touched: tuple[int, ...] = ()  # others' tickets whose cards named them
     clean: bool = True  # False: the -wal could not be emptied yet, somebody reads an old snapshot
 
 
@@ -117,7 +118,7 @@ async def carry_out(
 ) -> Erased:
     """Erase whom an erasure names, and see to it that nothing is left in the file. Raise Unknown."""
     done = await _rows(store, erasure_id, clock, outside)
-    return Erased(done.contact_id, done.counts, done.posts, await settle(store))
+    return replace(done, clean=await settle(store))
 
 
 async def _rows(store: Store, erasure_id: int, clock: Callable[[], datetime], outside: Outside) -> Erased:
@@ -278,6 +279,8 @@ def _erase(
         listed.add(outside.path, outside.secret, tombstones.key(tx), entry)
     tombstones.remember(tx, [*digests[1], *digests[2]], now)
     posts = _posts(work, outside.deletes)
+    of_others = select(s.ticket.c.id).where(s.ticket.c.conversation_id.in_(held.shared(work.person)))
+    touched = tuple(tx.execute(of_others.order_by(s.ticket.c.id)).scalars())
     for one in work.person.contacts:
         indexing.forget_contact(tx, one)
     _forget_elsewhere(work)
@@ -301,7 +304,7 @@ def _erase(
         .values(state="done", done_at=now, counts=work.counts)
     )
     audit.record(tx, now, row.actor, "erase", f"contact:{contact_id}", rows=sum(work.counts.values()))
-    return Erased(contact_id, work.counts, len(posts))
+    return Erased(contact_id, work.counts, len(posts), touched)
 
 
 def _with(p: Person, found: Mapping[str, tuple[Any, ...]]) -> Person:

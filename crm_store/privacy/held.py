@@ -100,6 +100,15 @@ def tickets(p: Person) -> Any:
     )
 
 
+def shared(p: Person) -> Any:
+    """Others' conversations in which they are named, or wrote."""
+    c, m, i = schema.conversation, schema.message, schema.participant
+    named = select(i.c.conversation_id).where(i.c.user_id.in_(user_ids(p)))
+    wrote = select(m.c.conversation_id).where(m.c.id.in_(ids(p.elsewhere)))
+    both = or_(c.c.id.in_(named), c.c.id.in_(wrote))
+    return select(c.c.id).where(both, c.c.contact_id.not_in(ids(p.contacts)))
+
+
 def orders(p: Person) -> Any:
     return select(schema.order.c.id).where(schema.order.c.contact_id.in_(ids(p.contacts)))
 
@@ -242,7 +251,13 @@ HELD: dict[str, Held | Nobody] = {
         ),
         Gone(),
     ),
-    "thread_ref": Held(_of(_s.thread_ref.c.conversation_id, conversations), Gone()),
+    "thread_ref": Held(
+        lambda p: or_(
+            _s.thread_ref.c.conversation_id.in_(conversations(p)),
+            _s.thread_ref.c.ref.in_(list(p.found.get("thread_ref", ()))),
+        ),
+        Gone(),
+    ),
     "message": Held(
         _of(_s.message.c.id, messages),
         Blank(
@@ -312,7 +327,13 @@ HELD: dict[str, Held | Nobody] = {
         ),
     ),
     "thread": Held(_of(_s.thread.c.ticket_id, tickets), Gone()),
-    "expectation": Held(_of(_s.expectation.c.conversation_id, conversations), Gone()),
+    "expectation": Held(
+        lambda p: or_(
+            _s.expectation.c.conversation_id.in_(conversations(p)),
+            _s.expectation.c.id.in_(ids(p.found.get("expectation", ()))),
+        ),
+        Gone(),
+    ),
     "audit": Held(_audit, Special("audits")),
     "inbox": Held(_found(_s.inbox, _s.inbox.c.id), Special("raw")),
     "outbox": Held(_outbox, Special("outgoing")),

@@ -142,7 +142,7 @@ def sweep(tx: Connection, p: Person, words: Words, after: Mapping[str, int] | No
     since = after or {}
     found: Found = {
         "inbox": _raw(tx, p, words, since.get("inbox", 0)),
-        "outbox": _answers(tx, words, since.get("outbox", 0)),
+        "outbox": _answers(tx, words, since.get("outbox", 0)) | _posts_of_theirs(tx, p),
         "audit": _audits(tx, words, since.get("audit", 0)),
         "webhook_event": _by_words(
             tx, s.webhook_event, "id", ("error",), words, since.get("webhook_event", 0)
@@ -156,12 +156,50 @@ def sweep(tx: Connection, p: Person, words: Words, after: Mapping[str, int] | No
             if name.startswith("audit:")
         },
         "api_request": set(),
+        "thread_ref": _ids_elsewhere(tx, p),
+        "expectation": _by_words(
+            tx, s.expectation, "id", ("payload",), addressed(p)
+        ),  # a code to their address
     }
     found["journal"] = _logs(tx, p, words, found["outbox"], since.get("journal", 0))
     r = s.api_request
     for row in tx.execute(select(r.c.token_id, r.c.key, r.c.body)):
         if words.in_(said(row.body)) or words.named_in(row.key):
             found["api_request"].add((row.token_id, row.key))
+    return found
+
+
+def addressed(p: Person) -> Words:
+    """What reaches them: for what is others', and may stay but for that."""
+    return Words(user_ids(p))
+
+
+def _ids_elsewhere(tx: Connection, p: Person) -> set[str]:
+    """Platforms' ids of what they wrote in others' conversations."""
+    m = s.message
+    query = select(m.c.event_id, m.c.dedupe, m.c.external_id).where(m.c.id.in_(ids(p.elsewhere)))
+    return {one for row in tx.execute(query) for one in row if one}
+
+
+def _posts_of_theirs(tx: Connection, p: Person) -> set[int]:
+    """What was posted for staff of what they wrote in others' conversations."""
+    m, o, t = s.message, s.outbox, s.ticket
+    query = select(m.c.conversation_id, m.c.text, m.c.full_text).where(m.c.id.in_(ids(p.elsewhere)))
+    wrote: dict[int, set[str]] = {}
+    for row in tx.execute(query):
+        wrote.setdefault(row.conversation_id, set()).update({plain(row.text), plain(row.full_text)} - {""})
+    found: set[int] = set()
+    posted = (
+        select(o.c.id, o.c.body, t.c.conversation_id)
+        .join(t, t.c.id == o.c.ticket_id)
+        .where(o.c.purpose == "post", t.c.conversation_id.in_(ids(wrote)))
+    )
+    for row in tx.execute(posted) if wrote else ():
+        parts = [plain(part) for part in said(row.body).split("\n")]
+        flat = plain(said(row.body))
+        for text in wrote[row.conversation_id]:
+            if text in parts or (len(text) > SHORT and text in flat):
+                found.add(row.id)
     return found
 
 
@@ -187,13 +225,33 @@ def _raw(tx: Connection, p: Person, words: Words, after: int) -> set[int]:
             found |= set(
                 tx.execute(select(r.c.id).where(r.c.channel == channel, r.c.lane.in_(some))).scalars()
             )
-    query = select(r.c.id, r.c.body, r.c.evidence, r.c.error).where(
+    query = select(r.c.id, r.c.lane, r.c.state, r.c.body, r.c.evidence, r.c.error, m.c.id.label("message"))
+    query = query.select_from(r.outerjoin(m, same)).where(
         r.c.id > after, r.c.state != "pending", func.length(r.c.body).between(1, SMALL)
     )
+    reached, others = addressed(p), _others(tx, p)
     for row in tx.execute(query.execution_options(yield_per=AT_ONCE)):
-        if row.id not in found and words.in_(f"{said(row.body)}\n{said(row.evidence)}\n{row.error}"):
+        if row.id in found:
+            continue
+        text = f"{said(row.body)}\n{said(row.evidence)}\n{row.error}"
+        if (
+            row.message is not None or row.state == "shelved"
+        ):  # others' words, or nobody's yet: not to be lost
+            known = row.state == "shelved" and row.lane in others
+            if not known and reached.in_(text):
+                found.add(row.id)
+        elif words.in_(text):
             found.add(row.id)
     return found
+
+
+def _others(tx: Connection, p: Person) -> set[str]:
+    """Under which ids others write."""
+    i = s.identity
+    query = select(i.c.user_id).where(i.c.contact_id.not_in(ids(p.contacts)))
+    waiting = select(s.inbox.c.lane).where(s.inbox.c.state == "shelved")
+    lanes = set(tx.execute(waiting.distinct()).scalars())
+    return set(tx.execute(query.where(i.c.user_id.in_(list(lanes)))).scalars()) if lanes else set()
 
 
 def _lanes(tx: Connection, p: Person) -> dict[str, list[str]]:
@@ -245,6 +303,8 @@ def _logs(tx: Connection, p: Person, words: Words, answers: set[int], after: int
         )
     ).all()
     threads = {(channel, thread) for channel, _, thread in places}
+    query = select(t.c.channel, t.c.thread_id).where(t.c.thread_id != "")
+    others = {(channel, thread) for channel, thread in tx.execute(query)} - threads
     rows = select(o.c.id).where(or_(o.c.ticket_id.in_(tickets(p)), o.c.message_id.in_(messages(p))))
     keys = {f"out:{i}" for i in (*answers, *tx.execute(rows).scalars())}
     found: set[int] = set()
@@ -259,7 +319,8 @@ def _logs(tx: Connection, p: Person, words: Words, answers: set[int], after: int
             (row.channel, str(entry.get("target", ""))),
             (row.channel, f"{row.room}:{row.number}"),
         }
-        if row.key in keys or places_said & threads or words.in_(said(row.body)):
+        theirs = row.key in keys or bool(places_said & threads)
+        if theirs or (not places_said & others and words.in_(said(row.body))):
             found.add(row.id)
     return found
 

@@ -11,11 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, func, or_, select, update
 
 from crm_store import schema, sealed_scan
-from crm_store.privacy import held, tombstones
+from crm_store.privacy import held, tombstones, traces
 from crm_store.privacy.held import Person, ids
+from crm_store.privacy.words import Words
 
 ERASED = '{"type":"erased"}'  # what is left of an entry in a room's log: its number
 PROBLEM = {"type": "about:blank", "title": "Gone", "status": 410, "detail": "the customer was erased"}
+AT_ONCE = 500
 TO_CUSTOMERS = ("reply", "answer", "notice")
 s = schema
 
@@ -183,19 +185,77 @@ def lines(work: Work) -> None:
 
 
 def mentions(work: Work) -> None:
-    """Where they were among the recipients of somebody else's conversation, their address goes."""
-    p, m, c = s.participant, s.message, s.conversation
-    theirs = set(held.user_ids(work.person))
-    shared = select(p.c.conversation_id).where(p.c.user_id.in_(list(theirs)))
-    rows = work.tx.execute(
-        select(m.c.id, m.c.recipients)
-        .join(c, c.c.id == m.c.conversation_id)
-        .where(c.c.id.in_(shared), c.c.contact_id.not_in(ids(work.person.contacts)), m.c.kind == "out")
+    """Where they are named or wrote in others' conversations, what reaches them goes: from the recipients, from
+    what was sent and waits to be, and from what staff read of it."""
+    tx, p, m, o, t = work.tx, work.person, s.message, s.outbox, s.ticket
+    theirs = set(held.user_ids(p))
+    rows = tx.execute(
+        select(m.c.id, m.c.recipients).where(m.c.conversation_id.in_(held.shared(p)), m.c.kind == "out")
     ).all()
     for row in rows:
         kept = ["erased" if address in theirs else address for address in row.recipients]
         if kept != row.recipients:
-            work.tx.execute(update(m).where(m.c.id == row.id).values(recipients=kept))
+            tx.execute(update(m).where(m.c.id == row.id).values(recipients=kept))
+    words, gone = traces.addressed(p), theirs | set(p.found.get("thread_ref", ()))
+    of_tickets = select(t.c.id).where(t.c.conversation_id.in_(held.shared(p)))
+    sent = select(o.c.id, o.c.body, o.c.options).where(
+        or_(o.c.conversation_id.in_(held.shared(p)), o.c.ticket_id.in_(of_tickets))
+    )
+    for one in tx.execute(sent).all():
+        body, options = _without(one.body, words), _left(one.options, gone)
+        if (body, options) != (one.body, one.options):
+            tx.execute(update(o).where(o.c.id == one.id).values(body=body, options=options))
+            work.count("outbox", 1)
+    _mentions_in_logs(work, words)
+
+
+def _mentions_in_logs(work: Work, words: Words) -> None:
+    """The same in the web's copies of it: threads of others' tickets in staff's rooms."""
+    j, o, t, p = s.journal, s.outbox, s.ticket, work.person
+    of_tickets = select(t.c.id).where(t.c.conversation_id.in_(held.shared(p)))
+    keys = [
+        f"out:{i}" for i in work.tx.execute(select(o.c.id).where(o.c.ticket_id.in_(of_tickets))).scalars()
+    ]
+    for start in range(0, len(keys), AT_ONCE):
+        some = j.c.key.in_(keys[start : start + AT_ONCE]) & j.c.room.not_like("v:%")
+        for row in work.tx.execute(select(j.c.id, j.c.body).where(some)).all():
+            body = _without(row.body, words)
+            if body != row.body:
+                work.tx.execute(update(j).where(j.c.id == row.id).values(body=body))
+                work.count("journal", 1)
+
+
+def _without(body: str, words: Words) -> str:
+    """A dumped reply or entry without a person's addresses and numbers."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return words.without(body)
+    kept = _clean(value, words)
+    return body if kept == value else json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def _clean(value: Any, words: Words) -> Any:
+    match value:
+        case str():
+            return words.without(value)
+        case list():
+            return [_clean(one, words) for one in value]
+        case dict():
+            return {key: _clean(one, words) for key, one in value.items()}
+        case _:
+            return value
+
+
+def _left(options: Any, gone: set[str]) -> Any:
+    """An outbox row's options without these recipients and messages."""
+    left = dict(options)
+    for key in ("cc", "references"):
+        if isinstance(left.get(key), list):
+            left[key] = [one for one in left[key] if (one[0] if isinstance(one, list) else one) not in gone]
+    if left.get("in_reply_to_id") in gone:
+        left["in_reply_to_id"] = ""
+    return left
 
 
 def shas(work: Work) -> list[str]:

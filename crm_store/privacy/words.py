@@ -26,7 +26,7 @@ class Words:
         self.names = sorted((n for n in wanted if _telling(n)), key=len, reverse=True)
         self._runs = {hash(run) for text in texts for run in _runs(plain(text[:LONGEST]))}
         edges = [f"{_edge(n, 0)}{re.escape(n)}{_edge(n, -1)}" for n in self.names]
-        self._pattern = re.compile("|".join(edges)) if edges else None
+        self._pattern = re.compile("|".join(edges), re.IGNORECASE) if edges else None
 
     def __bool__(self) -> bool:
         return bool(self._pattern or self._runs)
@@ -34,6 +34,10 @@ class Words:
     def named_in(self, text: str) -> bool:
         """Whether a name, an address or a number of theirs stands in a text."""
         return bool(self._pattern and self._pattern.search(plain(text)))
+
+    def without(self, text: str) -> str:
+        """A text with a dash for each name, address and number of theirs."""
+        return self._pattern.sub("–", text) if self._pattern else text
 
     def in_(self, text: str) -> bool:
         """Whether a text names them or repeats a piece of what was written."""

@@ -66,6 +66,28 @@ async def test_a_customer_is_erased_from_chat_and_may_write_again(tmp_path: Path
         await visitor.until(lambda: "Welcome back." in visitor.text)
 
 
+async def test_who_said_the_same_keeps_their_card_and_their_raw_message(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, articles=False, web_per_minute=10_000) as world,
+        StaffBrowser(world.url) as mei,
+        Visitor(world.url) as visitor,
+        Visitor(world.url) as other,
+    ):
+        contact, thread = await staffed(world, mei, visitor)
+        await other.says(COMPLAINT.replace("walnut", "cherry"))
+        await mei.reply(await mei.thread("cherry"), "Dear friend of cherry, it is on its way.")
+        await other.until(lambda: "on its way" in other.text)
+        await confirmed(mei, f"/erase C{contact}")
+        await mei.until(lambda: thread not in mei.threads)
+        async with StaffBrowser(world.url) as tom:  # a page that is opened afterwards reads the log
+            await tom.sign_in(await world.code("Tom"))
+            assert "cherry cabinet" in tom.text(await tom.thread("cherry"))
+        raw = select(schema.inbox.c.body).where(schema.inbox.c.state == "done")
+        kept = await world.store.read(lambda tx: list(tx.execute(raw).scalars()))
+        assert [b"cherry cabinet" in body for body in kept].count(True) == 1
+        assert not any(b"walnut" in body for body in kept)
+
+
 async def test_posts_and_the_names_of_topics_are_taken_back(tmp_path: Path) -> None:
     staff = {"telegram": True, "telegram_staff": True, "slack": True}
     async with running(tmp_path, articles=False, **staff) as world, Visitor(world.url) as visitor:
