@@ -139,7 +139,7 @@ def to_text(reply: Reply, *, numbered_buttons: bool = True) -> str:
             case Heading():
                 parts.append(block.text)
             case Fields():
-                parts.append("\n".join(f"{label}: {value}" for label, value in block.pairs))
+                parts.append("\n".join(f"{labelled(label)}{value}" for label, value in block.pairs))
             case Table():
                 parts.append(_table_text(block))
             case Image():
@@ -159,6 +159,16 @@ def to_text(reply: Reply, *, numbered_buttons: bool = True) -> str:
             case _:
                 assert_never(block)
     return "\n\n".join(p for p in parts if p)
+
+
+def labelled(label: str) -> str:
+    """A label with its colon as its script writes it: "Status: ", "状态：".
+
+    >>> labelled("状态") + "新建"
+    '状态：新建'
+    """
+    wide = bool(label) and unicodedata.east_asian_width(label[-1]) in "WF"
+    return f"{label}：" if wide else f"{label}: "
 
 
 def table_lines(table: Table) -> list[str]:

@@ -59,10 +59,30 @@ def language(text: str) -> str:
     return tag if 2 <= len(tag) <= 3 and tag.isascii() and tag.isalpha() else ""
 
 
+def language_called(code: str, lang: str) -> str:
+    """A language's name in English or Chinese: "German", "德语"; the code where there is none."""
+    for entry in _entries(_LANGUAGES):
+        known, names = entry.split(" ", 1)
+        if known == code:
+            first, *more = names.split(",")
+            return (
+                next((name for name in more if _is_han(name)), code) if lang == "zh" else first.capitalize()
+            )
+    return code
+
+
+def _is_han(name: str) -> bool:
+    return "\u4e00" <= name[-1] <= "\u9fff" and name not in ("日本語",)
+
+
+def _entries(listed: str) -> list[str]:
+    return listed.strip().replace("\n", ";").split(";")
+
+
 @cache
 def _table(listed: str) -> dict[str, str]:
     table: dict[str, str] = {}
-    for entry in listed.strip().replace("\n", ";").split(";"):
+    for entry in _entries(listed):
         code, names = entry.split(" ", 1)
         table |= {_plain(name): code for name in [code, *names.split(",")]}
     return table

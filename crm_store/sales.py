@@ -78,5 +78,6 @@ def lines(tx: Connection, order_id: int) -> list[Any]:
 
 
 def money(amount_minor: int, currency: str) -> str:
-    """1234 CNY as "12.34 CNY"."""
-    return f"{in_units(amount_minor, currency)} {currency}"
+    """123456 CNY as "1,234.56 CNY": grouped as English and Chinese both do."""
+    whole, point, rest = in_units(abs(amount_minor), currency).partition(".")
+    return f"{'-' if amount_minor < 0 else ''}{int(whole):,}{point}{rest} {currency}"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bot import i18n
 from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.commands.customer import look_for
 from bot.i18n import UserError
-from bot.service import card
-from channels.rich import Button, Buttons, Heading, Reply, Table, Text
+from bot.service import card, merging, wording
+from channels.rich import Button, Buttons, Heading, Reply, Table, Text, labelled
 from crm_store import api, audit, deals, merges, people, tickets
 
 SHOWN = 20
+FIELDS = 6  # that are named of one change
 _BEFORE = re.compile(r"(.*?)\s+before\s+(\d{1,18})", re.DOTALL)
 _NUMBER = re.compile(r"[#Dd]?(\d{1,9})")
 
@@ -63,37 +63,37 @@ def audit_(ask: Ask) -> Reply:
 def _line(ask: Ask, row: Any, names: dict[str, str]) -> tuple[str, ...]:
     """When, who, what, of what, by which channel."""
     key = f"audit.action_{row.action}"
-    did = ask.say(key) if key in i18n.catalogue("en") else row.action.removeprefix("api:").replace("_", " ")
+    plain = row.action.removeprefix("api:").replace("_", " ")
+    did = wording.known_or(key, ask.lang, wording.short(plain, 40))
     object = row.object
     if row.action == "command":
         did, object = f"/{row.object}" if row.object else ask.say("audit.action_command"), ""
     if fields := row.detail.get("fields"):
-        did = f"{did}: {', '.join(str(f) for f in fields)}"
+        named = [wording.short(wording.field(str(f), ask.lang), 40) for f in fields]
+        did = labelled(did) + ", ".join(wording.some(named, FIELDS, ask.lang))
     if row.outcome != "ok":
-        did = f"{did} ({ask.say(f'audit.outcome_{row.outcome}') if _has(row.outcome) else row.outcome})"
+        ended = wording.known_or(f"audit.outcome_{row.outcome}", ask.lang, row.outcome)
+        did = ask.say("audit.ended", did=did, outcome=ended)
     via = str(row.detail.get("via") or ("api" if row.action.startswith("api:") else ""))
     return (
         card.local(ask.turn, row.at),
-        names.get(row.actor, row.actor),
+        names.get(row.actor) or wording.short(wording.actor(ask.turn, row.actor, ask.lang), 40),
         did,
         _object(ask, object, row.detail),
-        via or "–",
+        wording.space(via, ask.lang) or "–",
     )
-
-
-def _has(outcome: str) -> bool:
-    return f"audit.outcome_{outcome}" in i18n.catalogue("en")
 
 
 def _object(ask: Ask, object: str, detail: Any) -> str:
     kind, _, key = object.partition(":")
     if kind == "contact" and key.isdigit():
         name = card.called(ask.turn, int(key))
-        return f"C{key} {card.shorten(name, 24)}".strip()
+        return f"C{key} {wording.short(name, 24)}".strip()
     if kind in ("ticket", "deal"):
         return f"#{key}" if kind == "ticket" else f"D{key}"
     if not object and (several := detail.get("contacts")):
-        return ask.say("audit.several", count=len(several))
+        keys = ("audit.several_one", "audit.several")
+        return wording.counted(*keys, ask.lang, len(several))
     return card.shorten(key or object, 30)
 
 
@@ -139,4 +139,4 @@ def _number(ask: Ask, kind: str, named: str) -> int:
 
 
 def _called(ask: Ask, contact_id: int) -> str:
-    return f"{card.called(ask.turn, contact_id)} (C{contact_id})".strip()
+    return merging.named(ask.turn, contact_id, ask.lang)

@@ -7,15 +7,15 @@ from bot.access import Member
 from bot.commands import Ask, command
 from bot.i18n import UserError
 from bot.office import Turn
-from bot.service import card
-from bot.service.portrait import Portrait, moment, status_word
+from bot.service import wording
+from bot.service.portrait import Portrait, status_word
 from channels.rich import Button, Buttons, Reply
 from crm_store import contacts, merges, tickets
 from crm_store.erase import was_erased
 from crm_store.scope import only
 from crm_store.search import find_contacts
 
-__all__ = ["customer", "look_for", "moment", "profile", "status_word"]
+__all__ = ["customer", "look_for", "profile", "status_word"]
 
 FITTING = 8  # customers that are offered when several fit
 AMONG = 25  # … for who sees only some of them: so many times more are looked through
@@ -29,20 +29,14 @@ def customer(ask: Ask) -> Reply:
         raise UserError("staff.usage", usage=ask.say("usage.customer"))
     found = look_for(ask.turn, ask.member, ask.args)
     if not found:
-        raise UserError("profile.nobody", text=ask.args)
+        raise UserError("profile.nobody", text=wording.short(ask.args, 80))
     if len(found) > 1:
-        buttons = []
-        for contact_id in found:
-            row = contacts.get(ask.turn.tx, contact_id)
-            known = contacts.identities(ask.turn.tx, contact_id)
-            detail = next(
-                (i.user_id for i in known if i.space in ("email", "phone")), row.city or f"{row.id}"
-            )
-            buttons.append(
-                Button(f"{card.called(ask.turn, contact_id)} · {detail}"[:70], action=f"profile:{contact_id}")
-            )
-            ask.found_of.append(f"contact:{contact_id}")
-        return Reply.of(ask.say("profile.several", text=ask.args), Buttons(tuple(buttons)))
+        ask.found_of.extend(f"contact:{contact_id}" for contact_id in found)
+        buttons = (
+            Button(wording.choice(ask.turn, contact_id, ask.lang), action=f"profile:{contact_id}")
+            for contact_id in found
+        )
+        return Reply.of(ask.say("profile.several", text=wording.short(ask.args, 80)), Buttons(tuple(buttons)))
     return _shown(ask, found[0])
 
 

@@ -13,7 +13,7 @@ from bot.commands._whom import whom
 from bot.commands.stats import begin
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import card
+from bot.service import card, wording
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text
 from crm_store import audit, deals, people, sales, scope
 from crm_store.importing.values import Defaults, Wrong, money
@@ -93,7 +93,7 @@ def pipeline(ask: Ask) -> Reply:
 def stage_word(stage: str, lang: str) -> str:
     """A stage in words; one of the desk's own stays as it is written."""
     key = f"deal.stage_{stage}"
-    return say(key, lang) if key in i18n.catalogue("en") else stage
+    return wording.short(say(key, lang) if key in i18n.catalogue("en") else stage, 40)
 
 
 def line(row: Any, lang: str) -> str:
@@ -113,7 +113,7 @@ def shown(turn: Turn, row: Any, lang: str) -> Reply:
     pairs = [
         (
             say("card.customer", lang),
-            f"{card.called(turn, row.contact_id) or say('card.unnamed', lang)} (C{row.contact_id})",
+            _customer(turn, row.contact_id, lang),
         ),
         (say("deal.header_stage", lang), _with_odds(turn, row.stage, lang)),
         (say("profile.amount", lang), sales.money(row.amount_minor, row.currency)),
@@ -127,7 +127,7 @@ def shown(turn: Turn, row: Any, lang: str) -> Reply:
         pairs.append((say("deal.expected", lang), row.expected_on.isoformat()))
     if row.lost_reason:
         pairs.append((say("deal.reason", lang), row.lost_reason))
-    pairs.append((say("deal.since", lang), row.stage_at.date().isoformat()))
+    pairs.append((say("deal.since", lang), wording.day(turn, row.stage_at)))
     blocks: list[Block] = [Heading(f"D{row.number} {row.title}"), Fields(tuple(pairs))]
     if products := deals.products(turn.tx, row.id):
         header = tuple(say(f"deal.header_{name}", lang) for name in ("product", "quantity", "sum"))
@@ -135,6 +135,12 @@ def shown(turn: Turn, row: Any, lang: str) -> Reply:
         blocks.append(Table(header, lines))
     blocks.append(Buttons(_buttons(row, stages, lang)))
     return Reply(tuple(blocks))
+
+
+def _customer(turn: Turn, contact_id: int, lang: str) -> str:
+    from bot.service import merging
+
+    return merging.named(turn, contact_id, lang)
 
 
 def _buttons(row: Any, stages: list[str], lang: str) -> tuple[Button, ...]:
@@ -156,7 +162,7 @@ def _buttons(row: Any, stages: list[str], lang: str) -> tuple[Button, ...]:
 def _with_odds(turn: Turn, stage: str, lang: str) -> str:
     odds = turn.office.config.deals.stages.get(stage)
     word = stage_word(stage, lang)
-    return f"{word} ({odds} %)" if odds is not None else word
+    return say("deal.with_odds", lang, stage=word, odds=odds) if odds is not None else word
 
 
 def _listing(ask: Ask, which: str) -> Reply:

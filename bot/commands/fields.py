@@ -5,9 +5,8 @@ from __future__ import annotations
 from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
-from bot.commands.customer import moment
 from bot.i18n import UserError
-from bot.service import card, editing
+from bot.service import card, editing, wording
 from channels.rich import Heading, Reply, Table
 from crm_store import contacts, notes
 
@@ -24,7 +23,12 @@ def set_(ask: Ask) -> Reply:
     if space := editing.reached_by(name):
         editing.add_identity(ask.turn, ask.member, contact_id, space, value)
         return Reply.of(ask.say("form.customer_saved", name=_name(ask, contact_id)))
-    changes = editing.understood(ask.turn, row, name, value)
+    try:
+        changes = editing.understood(ask.turn, row, name, value)
+    except UserError as error:
+        if typed := error.values.get("field"):
+            error.values["field"] = wording.field(str(typed).lower(), ask.lang)
+        raise
     editing.change(ask.turn, ask.member, row, changes)
     return Reply.of(ask.say("form.customer_saved", name=_name(ask, contact_id)))
 
@@ -62,9 +66,9 @@ def listing(ask: Ask) -> Reply:
         ("", "", ""),
         tuple(
             (
-                moment(ask.turn, n.created_at, ask.lang),
+                wording.ago(ask.turn, n.created_at, ask.lang),
                 n.author + (f" #{n.ticket}" if n.ticket else ""),
-                card.shorten(" ".join(n.text.split()), 300),
+                wording.short(n.text, 300),
             )
             for n in rows
         ),
@@ -73,4 +77,4 @@ def listing(ask: Ask) -> Reply:
 
 
 def _name(ask: Ask, contact_id: int) -> str:
-    return card.called(ask.turn, contact_id) or f"C{contact_id}"
+    return wording.short(card.called(ask.turn, contact_id), 80) or f"C{contact_id}"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from bot.commands import Ask, command, everything
-from channels.rich import Heading, Reply, Table, Text
+from channels.rich import Heading, Reply, Text
+
+TOGETHER = 10  # commands a paragraph: Slack folds long ones into a file, and nobody opens that
 
 
 @command("help", reads=True)
 def help_(ask: Ask) -> Reply:
-    rows = tuple(
-        (ask.say(f"usage.{name}"), ask.say(f"command.{name}"))
+    lines = [
+        f"{ask.say(f'usage.{name}')} – {ask.say(f'command.{name}')}"
         for name, found in everything().items()
         if ask.turn.office.access.allows(ask.member.role, name, found.roles)
-    )
-    return Reply.of(
-        Heading(ask.say("help.title")), Table(("", ""), rows), Text(ask.say("help.in_threads"), small=True)
-    )
+    ]
+    parts = (Text("\n".join(lines[at : at + TOGETHER])) for at in range(0, len(lines), TOGETHER))
+    return Reply.of(Heading(ask.say("help.title")), *parts, Text(ask.say("help.in_threads"), small=True))
 
 
 @command("whoami", reads=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
-from bot.commands.customer import moment
 from bot.i18n import UserError
-from bot.service import card
+from bot.service import card, wording
 from bot.service.portrait import outcome_word
 from channels.rich import Heading, Reply, Table, Text
 from crm_store import profile
@@ -21,16 +20,16 @@ def history(ask: Ask) -> Reply:
     if rest:
         raise UserError("staff.usage", usage=ask.say("usage.history"))
     ask.found_of.append(f"contact:{contact_id}")
-    name = card.called(ask.turn, contact_id) or f"C{contact_id}"
+    name = wording.short(card.called(ask.turn, contact_id), 80) or f"C{contact_id}"
     talks = profile.talks(ask.turn.tx, contact_id, limit=SHOWN + 1)
     if not talks:
         return Reply.of(ask.say("history.none", name=name))
     columns = ("when", "channel", "subject", "messages", "outcome")
     rows = tuple(
         (
-            moment(ask.turn, talk.at, ask.lang),
-            talk.channel,
-            card.shorten(talk.subject, 60),
+            wording.ago(ask.turn, talk.at, ask.lang),
+            wording.space(talk.channel, ask.lang),
+            wording.short(talk.subject, 60),
             f"{talk.received} ↓ {talk.sent} ↑",
             " ".join(
                 part

@@ -6,9 +6,9 @@ from typing import Any
 
 from bot import access
 from bot.commands import Ask, command
-from bot.commands.customer import moment
 from bot.commands.stats import numbers
 from bot.service import card, sla
+from bot.service.wording import moment
 from channels.rich import Block, Button, Buttons, Heading, Reply, Text
 from crm_store import tickets
 

@@ -136,7 +136,7 @@ def _chosen(ask: Ask, first: str, second: str) -> tuple[int, int] | Reply:
         raise UserError("merge.both_unclear", first=first, second=second)
     pairs = [(one, drops[0]) if several is keeps else (keeps[0], one) for one in several]
     buttons = tuple(
-        Button(merging.described(ask.turn, one, ask.lang)[:70], action=f"command:merge {keep} {drop}")
+        Button(merging.described(ask.turn, one, ask.lang), action=f"command:merge {keep} {drop}")
         for one, (keep, drop) in zip(several, pairs, strict=True)
     )
     ask.found_of.extend(f"contact:{one}" for one in several)

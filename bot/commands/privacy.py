@@ -10,11 +10,12 @@ from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.i18n import UserError
 from bot.privacy import takeout_link
-from bot.service import card
+from bot.service import card, wording
 from channels.rich import Button, Buttons, Fields, Heading, Reply, Table, Text
 from crm_store import consent as consents
 from crm_store import erase as erasing
 
+ROWS = 20  # of a consent ledger
 SHOWN = ("message", "attachment", "ticket", "customer_order", "customer_event", "contact_note", "deal")
 
 
@@ -85,7 +86,8 @@ def consent(ask: Ask) -> Reply:
             actor=ask.member.actor,
         )
     except ValueError as error:
-        raise UserError("consent.purpose", purpose=purpose) from error
+        raise UserError("consent.purpose", purpose=wording.short(purpose, 40)) from error
+    ask.audits.append(("consent", f"contact:{contact_id}", "ok"))
     return _shown(ask, contact_id)
 
 
@@ -104,9 +106,18 @@ def _shown(ask: Ask, contact_id: int) -> Reply:
     if not rows:
         return Reply((heading, Text(ask.say("consent.none"))))
     columns = tuple(ask.say(f"consent.{c}") for c in ("at", "for", "state", "source", "by"))
-    return Reply((heading, Table(columns, tuple(_row(ask, row) for row in reversed(rows)))))
+    newest = list(reversed(rows))
+    table = Table(columns, tuple(_row(ask, row) for row in newest[:ROWS]))
+    more = ask.say("profile.more", count=f"{len(rows) - ROWS:,}") if len(rows) > ROWS else ""
+    return Reply.of(heading, table, more)
 
 
 def _row(ask: Ask, row: Any) -> tuple[str, ...]:
     state = ask.say(f"consent.{row.state}")
-    return (row.at.date().isoformat(), row.purpose, state, row.source, row.actor)
+    return (
+        wording.day(ask.turn, row.at),
+        wording.purpose(row.purpose, ask.lang),
+        state,
+        wording.short(row.source, 120),
+        wording.actor(ask.turn, row.actor, ask.lang),
+    )

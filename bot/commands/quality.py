@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.access import MANAGERS
 from bot.commands import Ask, command
+from bot.service import wording
 from bot.service.card import shorten
 from channels.rich import Fields, Heading, Reply, Table, Text
 from crm_store import quality as data
@@ -44,10 +45,10 @@ def quality(ask: Ask) -> Reply:
     if rows:
         blocks.append(Table(header, rows))
     if len(sources) > 1:
-        names = ("source", "index", "records", "anomalous")
+        names = ("source", "short_index", "records", "anomalous")
         by_source = tuple(
             (
-                shorten(one.source or ask.say("quality.unknown"), 40),
+                shorten(_source(ask, one.source), 40),
                 shown(one),
                 f"{one.records:,}",
                 f"{one.anomalous:,}",
@@ -57,6 +58,14 @@ def quality(ask: Ask) -> Reply:
         blocks.append(Table(tuple(ask.say(f"quality.{name}") for name in names), by_source))
     blocks.append(Text(ask.say("quality.hint"), small=True))
     return Reply.of(*blocks)
+
+
+def _source(ask: Ask, source: str) -> str:
+    """Where customers came from, in words: a file, or a channel."""
+    kind, _, name = source.partition(":")
+    if kind == "import" and name:
+        return ask.say("quality.file", name=name)
+    return wording.space(source, ask.lang) if source else ask.say("quality.unknown")
 
 
 def shown(one: Quality) -> str:

@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 from bot import access
 from bot.access import AGENTS
 from bot.commands import Ask, command
-from bot.commands.customer import moment
 from bot.i18n import UserError
-from bot.service.card import shorten
+from bot.service import card, wording
 from channels.rich import Block, Button, Buttons, Heading, Reply, Table, Text
 from crm_store.search import text
 from crm_store.search.syntax import QueryError
@@ -29,21 +28,21 @@ def search(ask: Ask) -> Reply:
     scope = access.scope_of(ask.turn, ask.member)
     found = text.search(ask.turn.tx, asked, ask.turn.now, limit=SHOWN, scope=scope)
     if not found:
-        return Reply.of(ask.say("search.nothing", text=shorten(ask.args, 80)))
+        return Reply.of(ask.say("search.nothing", text=wording.short(ask.args, 80)))
     columns = ("where", "who", "age", "what")
     rows = tuple(
         (
             _where(ask, one),
-            shorten(one.who or one.title, 24),
-            moment(ask.turn, one.at, ask.lang),
-            shorten(one.snippet, 140),
+            wording.short(_who(ask, one), 24),
+            wording.moment(ask.turn, one.at, ask.lang),
+            wording.short(one.snippet, 140),
         )
         for one in found
     )
     ask.found_of.extend(dict.fromkeys(f"contact:{one.contact_id}" for one in found if one.contact_id))
     hint = ask.say("search.more") if len(found) == SHOWN else ask.say("search.hint")
     blocks: list[Block] = [
-        Heading(ask.say("search.title", text=shorten(ask.args, 60))),
+        Heading(ask.say("search.title", text=wording.short(ask.args, 60))),
         Table(tuple(ask.say(f"search.header_{name}") for name in columns), rows),
     ]
     if buttons := _buttons(ask, found):
@@ -59,8 +58,16 @@ def _buttons(ask: Ask, found: list[text.Match]) -> tuple[Button, ...]:
         if one.ticket is not None and may(ask.member, "ticket"):
             opens[f"command:ticket {one.ticket}"] = ask.say("profile.open", number=one.ticket)
         elif one.contact_id is not None and may(ask.member, "customer"):
-            opens[f"profile:{one.contact_id}"] = shorten(one.who or one.title, 40) or f"C{one.contact_id}"
+            name = wording.short(card.called(ask.turn, one.contact_id), 40)
+            opens[f"profile:{one.contact_id}"] = name or f"C{one.contact_id}"
     return tuple(Button(label, action=action) for action, label in list(opens.items())[:BUTTONS])
+
+
+def _who(ask: Ask, one: text.Match) -> str:
+    """Who wrote it; whose an order is."""
+    if one.kind == "out" and not one.who:
+        return ask.say("search.by_bot")
+    return one.who or one.title
 
 
 def _where(ask: Ask, one: text.Match) -> str:

@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 from bot import access
 from bot.access import AGENTS
 from bot.commands import Ask, command
-from bot.commands.customer import moment
 from bot.i18n import UserError
-from bot.service import card
+from bot.service import wording
 from channels.rich import Block, Button, Buttons, Heading, Reply, Table, Text
 from crm_store import contacts, sales, segments
 from crm_store.segments import QueryError
@@ -40,13 +39,13 @@ def segment(ask: Ask) -> Reply:
             paid = ", ".join(sales.money(one.amount_minor, one.currency) for one in sold.values)
             rows.append(
                 (
-                    f"C{number} {card.shorten(row.name, 40)}".strip(),
-                    ", ".join(part for part in (row.city, row.country) if part),
+                    f"C{number} {wording.short(row.name, 40)}".strip(),
+                    ", ".join(wording.short(part, 40) for part in (row.city, row.country) if part),
                     paid,
-                    moment(ask.turn, sold.last_ordered_at, ask.lang) if sold.last_ordered_at else "",
+                    wording.ago(ask.turn, sold.last_ordered_at, ask.lang) if sold.last_ordered_at else "",
                 )
             )
-            buttons.append(Button((row.name or f"C{number}")[:70], action=f"profile:{number}"))
+            buttons.append(Button(wording.short(row.name, 70) or f"C{number}", action=f"profile:{number}"))
         columns = tuple(
             ask.say(f"segment.header_{name}") for name in ("name", "place", "spent", "last_order")
         )

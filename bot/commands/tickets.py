@@ -8,9 +8,9 @@ from bot import access, relay
 from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands._whom import is_named, whom
-from bot.commands.customer import moment
 from bot.i18n import UserError
 from bot.service import card, snooze, verbs
+from bot.service.wording import moment
 from channels.conversation import Address, Inbound
 from channels.rich import Button, Buttons, Fields, Heading, Reply, Table, Text
 from crm_store import audit, conversations, notes, people, tickets
@@ -164,7 +164,7 @@ def origin(ask: Ask) -> Inbound:
 
 def _show(ask: Ask, row: Any) -> Reply:
     ask.found_of.append(f"ticket:{row.number}")
-    base = card.build(ask.turn, row)
+    base = card.build(ask.turn, row, lang=ask.lang)
     heading = next(b for b in base.blocks if isinstance(b, Heading))
     fields = next(b for b in base.blocks if isinstance(b, Fields))
     buttons = next((b for b in base.blocks if isinstance(b, Buttons)), Buttons(()))

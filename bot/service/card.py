@@ -77,9 +77,10 @@ def build(
     first_words: str = "",
     warnings: tuple[str, ...] = (),
     known: Known = NOTHING,
+    lang: str = "",
 ) -> Reply:
-    """The ticket's card, in the staff's language."""
-    lang = turn.office.staff_language
+    """The ticket's card, in the staff's language or that of the one who asked."""
+    lang = lang or turn.office.staff_language
     conversation = known.conversation or conversations.get(turn.tx, ticket.conversation_id)
     assignee = people.get(turn.tx, ticket.assignee_id) if ticket.assignee_id else None
     newcomer = known.newcomer is not None

@@ -8,8 +8,8 @@ from bot import access, posting
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import card
-from channels.rich import Block, Fields, Heading, Reply, Text
+from bot.service import card, wording
+from channels.rich import Block, Fields, Heading, Reply, Text, labelled
 from crm_store import contacts, merges, people, shared_addresses, tickets
 from crm_store.merges import Plan, Refused
 
@@ -18,13 +18,13 @@ SHOWN = 8  # values that are named one by one
 
 def named(turn: Turn, contact_id: int, lang: str) -> str:
     """Li Wei (C17)"""
-    return f"{card.called(turn, contact_id) or say('card.unnamed', lang)} (C{contact_id})"
+    name = wording.short(card.called(turn, contact_id), 80) or say("card.unnamed", lang)
+    return f"{name} (C{contact_id})"
 
 
 def described(turn: Turn, contact_id: int, lang: str) -> str:
     """Li Wei (C17) · li@example.com"""
-    known = contacts.identities(turn.tx, contact_id)
-    detail = next((i.user_id for i in known if i.space in ("email", "phone")), "")
+    detail = wording.detail(turn, contact_id, lang)
     return " · ".join(part for part in (named(turn, contact_id, lang), detail) if part)
 
 
@@ -50,19 +50,26 @@ def preview(turn: Turn, lang: str, plan: Plan) -> Reply:
         (say("merge.drop", lang), named(turn, drop, lang)),
         (say("merge.goes", lang), _goes(plan, lang) or say("profile.none", lang)),
     ]
-    accounts = [f"{i.space} {i.handle or i.user_id}" for i in contacts.identities(turn.tx, drop)]
+    accounts = [wording.account(i, lang) for i in contacts.identities(turn.tx, drop)]
     if accounts:
-        pairs.append((say("merge.accounts", lang), "\n".join(accounts[:SHOWN])))
-    given = [f"{column(name, lang)}: {_value(turn, name, value)}" for name, value in plan.given]
-    given += [f"{say('profile.tags', lang)}: {', '.join(plan.tags)}"] if plan.tags else []
-    given += [f"{key}: {plan.drop.fields[key]}" for key in plan.fields[:SHOWN]]
+        shown = wording.some([wording.short(one, 80) for one in accounts], SHOWN, lang)
+        pairs.append((say("merge.accounts", lang), "\n".join(shown)))
+    given = [labelled(column(name, lang)) + _value(turn, name, value, lang) for name, value in plan.given]
+    if plan.tags:
+        tags = wording.some([wording.short(tag, 40) for tag in plan.tags], SHOWN, lang)
+        given.append(labelled(say("profile.tags", lang)) + ", ".join(tags))
+    own = [
+        labelled(wording.short(key, 40)) + wording.short(str(plan.drop.fields[key]), 80)
+        for key in plan.fields
+    ]
+    given += wording.some(own, SHOWN, lang)
     if given:
         pairs.append((say("merge.given", lang), "\n".join(given)))
     if plan.outvoted:
-        lines = [
-            say("merge.wins", lang, field=column(c, lang), mine=_value(turn, c, mine), theirs=_value(turn, c, other))
-            for c, mine, other in plan.outvoted
-        ]  # fmt: skip
+        lines = []
+        for name, *both in plan.outvoted:
+            mine, theirs = (_value(turn, name, one, lang) for one in both)
+            lines.append(say("merge.wins", lang, field=column(name, lang), mine=mine, theirs=theirs))
         pairs.append((say("merge.outvoted", lang), "\n".join(lines)))
     blocks: list[Block] = [Heading(say("merge.title", lang)), Fields(tuple(pairs))]
     shared = [
@@ -72,7 +79,7 @@ def preview(turn: Turn, lang: str, plan: Plan) -> Reply:
         if i.space == "email" and shared_addresses.is_shared(i.user_id)
     ]
     if shared:
-        blocks.append(Text(say("merge.shared", lang, address=", ".join(shared))))
+        blocks.append(Text(say("merge.shared", lang, address=", ".join(wording.some(shared, SHOWN, lang)))))
     blocks.append(Text(say("merge.frozen", lang), small=True))
     return Reply(tuple(blocks))
 
@@ -131,11 +138,13 @@ def _tell(turn: Turn, rows: list[Any], text: str) -> None:
 
 def _goes(plan: Plan, lang: str) -> str:
     counts = {**plan.counts, "message": plan.messages}
-    return "\n".join(f"{say(f'merge.rows_{name}', lang)}: {n}" for name, n in counts.items() if n)
+    return "\n".join(labelled(say(f"merge.rows_{name}", lang)) + f"{n:,}" for name, n in counts.items() if n)
 
 
-def _value(turn: Turn, name: str, value: Any) -> str:
+def _value(turn: Turn, name: str, value: Any, lang: str) -> str:
     if name == "owner_id" and isinstance(value, int):
         row = people.get(turn.tx, value)
         return row.name if row is not None else str(value)
-    return str(value)
+    if name == "language":
+        return wording.language(str(value), lang)
+    return wording.short(str(value), 80)

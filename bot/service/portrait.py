@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bot import i18n
 from bot.access import Member, scope_of
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, suggesting
-from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text
+from bot.service import card, suggesting, wording
+from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text, labelled
 from crm_store import consent, contacts, conversations, deals, merges, notes, people, sales, tickets
 from crm_store import profile as profiles
 
@@ -22,6 +21,12 @@ TALKS = 3
 EVENTS = 3
 NOTES = 3
 FIELDS = 12  # custom fields that are shown
+ACCOUNTS = 8
+CURRENCIES = 4
+TAGS = 20
+FORMER = 8  # contacts that were merged into this one
+CONSENTS = 8
+LONG_NAME, LONG_TAG = 80, 40  # characters; a card is read at a glance and is one message
 LONG_ID = 24  # characters: a random id says nothing to anybody
 GREAT = 0.7  # recency: bought within about three months
 FAINT = 0.2  # … more than a year ago
@@ -42,18 +47,27 @@ class Portrait:
 
     def draw(self) -> Reply:
         name = card.called(self._turn, self._row.id) or self._say("card.unnamed")
-        blocks: list[Block] = [Heading(self._say("profile.title", name=name, id=self._row.id))]
+        title = self._say("profile.title", name=wording.short(name, LONG_NAME), id=self._row.id)
+        blocks: list[Block] = [Heading(title)]
         if about := self._about():
             blocks.append(Text(about, small=True))
         blocks.append(Fields(tuple((self._say(f"profile.{key}"), value) for key, value in self._pairs())))
         if orders := sales.orders_of(self._tx, self._row.id, limit=ORDERS):
             columns = tuple(self._say(f"profile.{name}") for name in ("order", "date", "status", "amount"))
-            blocks.append(Table(columns, tuple(order_line(o, self._lang) for o in orders)))
+            blocks.append(Table(columns, tuple(order_line(self._turn, o, self._lang) for o in orders)))
         if talks := self._talks():
             blocks += [Text(self._say("profile.talks"), small=True), Text("\n".join(talks))]
         if self._may("notes") and (noted := notes.of_contact(self._tx, self._row.id, limit=NOTES)):
             blocks.append(Text(self._say("profile.notes"), small=True))
-            said = (f"{n.author}, {self._ago(n.created_at)}: {card.shorten(n.text, 200)}" for n in noted)
+            said = (
+                self._say(
+                    "profile.noted",
+                    who=n.author,
+                    ago=self._ago(n.created_at),
+                    text=wording.short(n.text, 200),
+                )
+                for n in noted
+            )
             blocks.append(Text("\n".join(said), quote=True))
         blocks += suggesting.blocks(self._turn, self._member, self._row.id)
         blocks.append(Buttons(self._buttons()))
@@ -66,12 +80,17 @@ class Portrait:
         return self._turn.office.access.may(self._member, what)
 
     def _ago(self, at: datetime | None) -> str:
-        return moment(self._turn, at, self._lang)
+        return wording.ago(self._turn, at, self._lang)
+
+    def _some(self, parts: list[str], most: int) -> list[str]:
+        return wording.some(parts, most, self._lang)
 
     def _about(self) -> str:
         """One line: company, place, language, and what time it is there."""
         row = self._row
-        parts = [row.company, ", ".join(p for p in (row.city, row.country) if p), row.language or ""]
+        place = ", ".join(wording.short(p, 60) for p in (row.city, row.country) if p)
+        spoken = wording.language(row.language, self._lang) if row.language else ""
+        parts = [wording.short(row.company, LONG_NAME), place, spoken]
         if row.timezone:
             try:
                 there = self._turn.now.astimezone(ZoneInfo(row.timezone))
@@ -96,29 +115,33 @@ class Portrait:
             pairs.append(("deals", self._open_deals()))
         pairs.append(("events", self._events()))
         pairs += [("last_contact", self._ago(contacted.last_at)), ("rating", self._rating(contacted))]
-        pairs.append(("also", ", ".join(f"C{former}" for former in merges.inside(tx, row.id))))
+        former = [f"C{number}" for number in merges.inside(tx, row.id)]
+        pairs.append(("also", ", ".join(self._some(former, FORMER))))
         pairs.append(("owner", owner.name if owner is not None else ""))
-        pairs.append(("tags", " ".join(f"#{tag}" for tag in row.tags)))
+        tags = [f"#{wording.short(tag, LONG_TAG)}" for tag in row.tags]
+        pairs.append(("tags", " ".join(self._some(tags, TAGS))))
         pairs.append(("consent", self._consent()))
         pairs.append(("fields", self._fields()))
         return [(key, value) for key, value in pairs if value]
 
     def _identities(self) -> str:
         parts = []
-        for i in contacts.identities(self._tx, self._row.id):
-            name = i.user_id
+        known = contacts.identities(self._tx, self._row.id)
+        for i in sorted(known, key=lambda i: (i.verified_at is None, i.gone_at is not None)):
+            name = wording.short(i.user_id, LONG_NAME)
             if i.handle:
-                handle = i.handle.lstrip("@")
-                name = handle if len(name) > LONG_ID else f"@{handle} ({name})"
+                handle = wording.short(i.handle.lstrip("@"), LONG_NAME)
+                name = handle if len(i.user_id) > LONG_ID else f"@{handle} ({name})"
             state = self._say("profile.unverified")
             if i.verified_at:
-                state = self._say("profile.verified")
-                if i.verified_how and f"profile.how_{i.verified_how}" in i18n.catalogue("en"):
-                    state = self._say(f"profile.how_{i.verified_how}")
+                plain = self._say("profile.verified")
+                state = wording.known_or(f"profile.how_{i.verified_how}", self._lang, plain)
             if i.gone_at:
-                state += ", " + self._say("profile.unreachable")
-            parts.append(f"{'✓' if i.verified_at else '○'} {i.space} {name} ({state})")
-        return "\n".join(parts)
+                state = self._say("profile.unreachable_too", state=state)
+            account = f"{wording.space(i.space, self._lang)} {name}"
+            sign = "✓" if i.verified_at else "○"
+            parts.append(self._say("profile.identity", sign=sign, account=account, state=state))
+        return "\n".join(self._some(parts, ACCOUNTS))
 
     def _worth(self) -> str:
         lines = []
@@ -132,47 +155,52 @@ class Portrait:
                     recency=f"{one.recency:.2f}",
                     number=one.number,
                     price=sales.money(one.price_minor, one.currency),
+                    ago=self._ago(one.last_at),
                 )
             )
-        return "\n".join(lines)
+        return "\n".join(self._some(lines, CURRENCIES))
 
     def _orders(self) -> str:
         sold = sales.summary(self._tx, self._row.id)
         if not sold.count:
             return self._say("profile.no_orders")
-        value = ", ".join(sales.money(v.amount_minor, v.currency) for v in sold.values) or "0"
-        return self._say("profile.orders_value", count=sold.count, value=value)
+        paid = [sales.money(v.amount_minor, v.currency) for v in sold.values]
+        value = ", ".join(self._some(paid, CURRENCIES)) or "0"
+        keys = ("profile.orders_value_one", "profile.orders_value")
+        return wording.counted(*keys, self._lang, sold.count, value=value)
 
     def _next(self) -> str:
         due = profiles.next_due(self._tx, self._row.id)
         if due is None or (due.kind == "deal" and not self._may("deal")):
             return ""
         if due.kind == "ticket" and isinstance(due.at, datetime):
-            return "❗ " + self._say("profile.next_ticket", number=due.number, ago=self._ago(due.at))
+            waited = wording.moment(self._turn, due.at, self._lang)
+            return "❗ " + self._say("profile.next_ticket", number=due.number, ago=waited)
         at = card.local(self._turn, due.at) if isinstance(due.at, datetime) else due.at.isoformat()
         return self._say(f"profile.next_{due.kind}", number=due.number, at=at)
 
     def _tickets(self) -> str:
         lines = [
-            f"#{t.number} {card.shorten(t.subject, 60)} ({self._say(f'status.{t.status}')}"
-            + (f", {t.assignee})" if t.assignee else ")")
-            for t in self._open[:OPEN]
+            self._say(
+                "profile.open_ticket",
+                number=t.number,
+                subject=wording.short(t.subject, 60),
+                state=self._say(f"status.{t.status}") + (f", {t.assignee}" if t.assignee else ""),
+            )
+            for t in self._open
         ]
-        if len(self._open) > OPEN:
-            lines.append("…")
-        return "\n".join(lines) or self._say("profile.none")
+        return "\n".join(self._some(lines, OPEN)) or self._say("profile.none")
 
     def _open_deals(self) -> str:
         from bot.commands.deals import line
 
-        return "\n".join(line(row, self._lang) for row in self._deals[:OPEN])
+        return "\n".join(self._some([line(row, self._lang) for row in self._deals], OPEN))
 
     def _events(self) -> str:
         lines = []
         for one in profiles.events(self._tx, self._row.id, limit=EVENTS):
-            key = f"happened.{one.kind}"
-            what = self._say(key) if key in i18n.catalogue("en") else one.kind.replace("_", " ")
-            parts = [self._ago(one.at), what, card.shorten(one.subject, 60)]
+            what = wording.known_or(f"happened.{one.kind}", self._lang, one.kind.replace("_", " "))
+            parts = [self._ago(one.at), wording.short(what, 40), wording.short(one.subject, 60)]
             lines.append(" · ".join(p for p in parts if p))
         return "\n".join(lines)
 
@@ -187,18 +215,28 @@ class Portrait:
         parts = []
         for one in consent.current(self._tx, self._row.id).values():
             sign = "✓" if one.state == consent.GRANTED else "✗"
-            parts.append(f"{sign} {one.purpose.replace('_', ' ')} ({one.at.date().isoformat()})")
-        return "\n".join(parts)
+            purpose = f"{sign} {wording.purpose(one.purpose, self._lang)}"
+            parts.append(
+                self._say("profile.consented", purpose=purpose, date=wording.day(self._turn, one.at))
+            )
+        return "\n".join(self._some(parts, CONSENTS))
 
     def _fields(self) -> str:
-        shown = list(self._row.fields.items())[:FIELDS]
-        return "\n".join(f"{name}: {card.shorten(str(value), 120)}" for name, value in shown)
+        lines = [
+            labelled(wording.short(name, LONG_TAG)) + wording.short(str(value), 100)
+            for name, value in self._row.fields.items()
+        ]
+        return "\n".join(self._some(lines, FIELDS))
 
     def _talks(self) -> list[str]:
         lines = []
         for talk in profiles.talks(self._tx, self._row.id, limit=TALKS):
             outcome = outcome_word(talk.outcome, self._lang)
-            parts = [self._ago(talk.at), talk.channel, card.shorten(talk.subject, 60)]
+            parts = [
+                self._ago(talk.at),
+                wording.space(talk.channel, self._lang),
+                wording.short(talk.subject, 60),
+            ]
             parts.append(f"#{talk.ticket} {outcome}" if talk.ticket else outcome)
             parts.append(f"{talk.rating} ★" if talk.rating else "")
             lines.append(" · ".join(p for p in parts if p))
@@ -233,34 +271,22 @@ class Portrait:
         return tuple(found)
 
 
-def order_line(order: Any, lang: str) -> tuple[str, str, str, str]:
+def order_line(turn: Turn, order: Any, lang: str) -> tuple[str, str, str, str]:
     return (
-        order.number,
-        order.ordered_at.date().isoformat(),
-        status_word(order.status, lang),
+        wording.short(order.number, 40),
+        wording.day(turn, order.ordered_at),
+        wording.short(status_word(order.status, lang), 30),
         sales.money(order.amount_minor, order.currency),
     )
 
 
 def outcome_word(outcome: str, lang: str) -> str:
     """How a conversation ended, in words."""
-    key = f"profile.outcome_{outcome}"
-    return say(key, lang) if key in i18n.catalogue("en") else say(f"status.{outcome}", lang)
+    return wording.known_or(
+        f"profile.outcome_{outcome}", lang, wording.known_or(f"status.{outcome}", lang, outcome)
+    )
 
 
 def status_word(status: str, lang: str) -> str:
     """An order's status in words; one we have no word for stays as it was imported."""
-    key = f"order.{status}"
-    return say(key, lang) if key in i18n.catalogue("en") else status
-
-
-def moment(turn: Turn, at: datetime | None, lang: str) -> str:
-    """How long ago, in words."""
-    if at is None:
-        return say("profile.never", lang)
-    minutes = max(0, int((turn.now - at).total_seconds() // 60))
-    if minutes < 60:
-        return say("age.minutes", lang, n=minutes)
-    if minutes < 60 * 48:
-        return say("age.hours", lang, n=minutes // 60)
-    return say("age.days", lang, n=minutes // 1440)
+    return wording.known_or(f"order.{status}", lang, status)

@@ -8,10 +8,12 @@ from bot import access, posting
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import merging
+from bot.service import merging, wording
 from channels.rich import Block, Button, Buttons, Reply, Text
 from crm_store import audit, merges, suggestions, tickets
 
+ON_CARD = 3  # likeliest first; the others follow when these are decided
+REASONS = 5
 TELL_FROM = 60  # the same name alone is 55: it stands on the card, and disturbs nobody who answers
 
 
@@ -21,9 +23,15 @@ def blocks(turn: Turn, member: Member, contact_id: int) -> list[Block]:
         return []
     lang = turn.language_of(member)
     found: list[Block] = []
-    for row, other in suggestions.of(turn.tx, contact_id):
-        if access.sees_contact(turn, member, other):
-            found += _shown(turn, row, contact_id, other, lang)
+    seen = [
+        (row, other)
+        for row, other in suggestions.of(turn.tx, contact_id)
+        if access.sees_contact(turn, member, other)
+    ]
+    for row, other in seen[:ON_CARD]:
+        found += _shown(turn, row, contact_id, other, lang)
+    if len(seen) > ON_CARD:
+        found.append(Text(say("suggest.more", lang, count=len(seen) - ON_CARD), small=True))
     return found
 
 
@@ -73,7 +81,10 @@ def reject(turn: Turn, member: Member, suggestion_id: int) -> Reply:
 
 
 def in_words(evidence: list[list[str]], lang: str) -> str:
-    return "; ".join(say(f"suggest.{kind}", lang, value=value) for kind, value in evidence)
+    said = (
+        say(f"suggest.{kind}", lang, value=wording.short(value, 80)) for kind, value in evidence[:REASONS]
+    )
+    return say("suggest.between", lang).join(said)
 
 
 def _shown(turn: Turn, row: Any, contact_id: int, other: int, lang: str) -> list[Block]:

@@ -22,6 +22,7 @@ from channels.rich import (
     Reply,
     Table,
     Text,
+    labelled,
     table_lines,
     width,
 )
@@ -30,6 +31,7 @@ TEXT_LIMIT = 4096  # sendMessage.text, code points
 CAPTION_LIMIT = 1024  # sendPhoto.caption, code points
 ENTITY_LIMIT = 100  # entities in one message
 ACTION_LIMIT = 64  # callback_data, bytes
+BUTTON_LIMIT = 100  # of one keyboard
 ROW_WIDTH, ROW_BUTTONS = 28, 8  # columns that fit side by side on a phone; Telegram's buttons a row
 UPLOAD_LIMIT, PHOTO_LIMIT = 50 << 20, 10 << 20  # bytes
 SILENT = "👇"  # the text of a message that has only buttons
@@ -102,7 +104,7 @@ def render(reply: Reply, *, channel: str = "") -> Rendered:
             case Image() | File():
                 _add_file(block, builder, media, channel)
             case Buttons():
-                rows += _rows(block.buttons, builder)
+                rows += _rows(block.buttons, builder, BUTTON_LIMIT - sum(len(row) for row in rows))
             case Form():
                 force_reply = True
                 builder.add(block.title, "bold")
@@ -199,9 +201,11 @@ class _Builder:
             self.text += "" if first else "\n"
             first = False
             if label:
-                self.text += f"{label}:"
+                said = labelled(label)
+                self.text += said.rstrip()
                 self.spans.append(Span("bold", start, len(self.text)))
-            self.text += f" {value}" if label and value else value
+                self.text += said[len(said.rstrip()) :] if value else ""
+            self.text += value
 
     def piece(self) -> Piece:
         return _trim(self.text, tuple(self.spans))
@@ -239,13 +243,14 @@ def _method(block: Image | File) -> str:
     return kind if mime in fits.get(kind, "").split() else "document"
 
 
-def _rows(buttons: Iterable[Button], builder: _Builder) -> list[list[InlineKeyboardButton]]:
-    """Buttons side by side as far as their labels fit. What Telegram would refuse becomes a line of text."""
+def _rows(buttons: Iterable[Button], builder: _Builder, room: int) -> list[list[InlineKeyboardButton]]:
+    """Buttons side by side as far as their labels fit. What Telegram would refuse becomes a line of text, and
+    so does what is more than `room`."""
     rows: list[list[InlineKeyboardButton]] = []
-    used = ROW_WIDTH
+    used, taken = ROW_WIDTH, 0
     for button in buttons:
         label = clean(button.label).strip()
-        made = _button(label, button)
+        made = _button(label, button) if taken < room else None
         if made is None:
             builder.add(f"{label}: {button.url}" if button.url else label)
             continue
@@ -254,7 +259,7 @@ def _rows(buttons: Iterable[Button], builder: _Builder) -> list[list[InlineKeybo
             rows.append([])
             used = 0
         rows[-1].append(made)
-        used += needs
+        used, taken = used + needs, taken + 1
     return rows
 
 

@@ -57,7 +57,7 @@ async def test_a_company_is_shown_with_what_its_people_bought(desk: Deciding) ->
     assert found.actions == ["profile:2", "profile:1"]
     assert "Acme Tools" in (await ask(desk, "/company acme tools")).text
     assert "No customer" in (await ask(desk, "/company Nobody & Sons")).text
-    assert "/company NAME" in (await ask(desk, "/company")).text
+    assert "/company <NAME" in (await ask(desk, "/company")).text
     li = {"channel": "support", "room": "li@acme.example"}
     await desk.take("Help, I want a person", author=Author("li@acme.example"), **li)
     assert "Open tickets: #1" in (await ask(desk, "/company Acme Ltd", "Vera")).text

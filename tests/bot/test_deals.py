@@ -32,14 +32,14 @@ async def test_a_deal_is_made_moved_and_won(desk: Deciding) -> None:
     for words in (
         "D1 Garden set",
         "Li Wei (C1)",
-        "1200.00 EUR",
-        "lead (10 %)",
+        "1,200.00 EUR",
+        "lead (10%)",
         "Weighted: 120.00 EUR",
         "Sam",
     ):
         assert words in made, made
-    assert "offer (50 %)" in await run(desk, "/deal 1 stage offer", "Sam")
-    assert "negotiation (75 %)" in await run(desk, "/deal D1 stage 4", "Sam")
+    assert "offer (50%)" in await run(desk, "/deal 1 stage offer", "Sam")
+    assert "negotiation (75%)" in await run(desk, "/deal D1 stage 4", "Sam")
     assert "2026-03-31" in await run(desk, "/deal 1 expected 2026-03-31", "Sam")
     assert "2026-03-12" in await run(desk, "/deal 1 expected 10d", "Sam")
     assert "Owner: Sue" in await run(desk, "/deal 1 owner sue", "Sam")
@@ -88,14 +88,14 @@ async def test_the_pipeline_adds_up_by_stage_and_currency(desk: Deciding) -> Non
     await run(desk, "/deal 4 won", "Sam")
     await run(desk, "/deal 5 lost no", "Sam")
     found = [" ".join(line.split()) for line in (await run(desk, "/pipeline", "Sam")).splitlines()]
-    assert "lead (10 %) 1 1000.00 EUR 100.00 EUR" in found
-    assert "lead (10 %) 1 100.00 USD 10.00 USD" in found
-    assert "offer (50 %) 1 2000.00 EUR 1000.00 EUR" in found
+    assert "lead (10%) 1 1,000.00 EUR 100.00 EUR" in found
+    assert "lead (10%) 1 100.00 USD 10.00 USD" in found
+    assert "offer (50%) 1 2,000.00 EUR 1,000.00 EUR" in found
     assert "won 1 500.00 EUR 500.00 EUR" in found
     assert "lost 1 70.00 EUR 0.00 EUR" in found
-    assert "2 open, 3000.00 EUR, weighted 1100.00 EUR" in found
+    assert "2 open, 3,000.00 EUR, weighted 1,100.00 EUR" in found
     assert "No deals" in await run(desk, "/pipeline Tim", "Sam")
-    assert "1000.00" in await run(desk, "/pipeline mine", "Sam")
+    assert "1,000.00" in await run(desk, "/pipeline mine", "Sam")
     assert "may not use /pipeline" in await run(desk, "/pipeline", "Tom")
 
 
@@ -183,9 +183,14 @@ async def test_the_card_is_whole(desk: Deciding, tmp_path: Path) -> None:
     await run(desk, "/set C1 timezone Asia/Shanghai", "Tom")
     card = await run(desk, "/customer C1", "Sam")
     for words in (
-        *("Li Wei · C1", "○ email li@example.com (not verified)", "18:00 there (Asia/Shanghai)"),
-        *("★★★", "R 0.96 × N 2 × P 75.00 EUR", "2 orders, 150.00 EUR", "D1 is expected on 2026-03-31"),
-        *("D1 Garden set · 1200.00 EUR · lead · 2026-03-31", "likes oak", "A-1"),
+        *("Li Wei · C1", "○ E-mail li@example.com (not verified)", "18:00 there (Asia/Shanghai)"),
+        *(
+            "★★★",
+            "R 0.96 × N 2 × P 75.00 EUR; last order",
+            "2 orders, 150.00 EUR",
+            "D1 is expected on 2026-03-31",
+        ),
+        *("D1 Garden set · 1,200.00 EUR · lead · 2026-03-31", "likes oak", "A-1"),
     ):
         assert words in card, (words, card)
     assert "Garden set" not in await run(desk, "/customer C1", "Tom")  # who may not use /deal

@@ -354,7 +354,7 @@ async def test_every_way_to_see_a_card_is_in_the_audit(own: Deciding) -> None:
     said = await run(own, "/audit customer Li Wei", "Mei")
     assert said.count("查看资料") == 5
     assert "Tom" in said
-    assert "web" in said
+    assert "网页聊天" in said
     assert "Tom" not in await run(own, "/audit ticket 1", "Mei")
     assert "Li Wei" in await run(own, "/audit staff Tom", "Mei")
     assert "may not use /audit" in await run(own, "/audit staff Tom", "Tom")
