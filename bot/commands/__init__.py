@@ -174,7 +174,7 @@ def perform(
     parsed = parse(text) or parse(f"/{text.strip()}")
     lang = turn.language_of(member)
     if parsed is None:
-        reply = Reply.of(say("staff.unknown_command_bare", lang, name=text.strip()[:40]))
+        reply = Reply.of(say("staff.unknown_command_bare", lang, name=text.strip(" \t/!！／")[:40]))
         return Performed(reply, (("command", "", "unknown"),))
     name, args = parsed
     found = everything().get(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bot import access
 from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
@@ -12,7 +13,7 @@ from bot.commands.customer import look_for
 from bot.i18n import UserError
 from bot.service import card, merging, wording
 from channels.rich import Button, Buttons, Heading, Reply, Table, Text, labelled
-from crm_store import api, audit, deals, merges, people, tickets
+from crm_store import api, audit, deals, merges, people, scope, tickets
 
 SHOWN = 20
 FIELDS = 6  # that are named of one change
@@ -86,6 +87,8 @@ def _line(ask: Ask, row: Any, names: dict[str, str]) -> tuple[str, ...]:
 
 def _object(ask: Ask, object: str, detail: Any) -> str:
     kind, _, key = object.partition(":")
+    if not _is_seen(ask, kind, key):
+        return "–"
     if kind == "contact" and key.isdigit():
         name = card.called(ask.turn, int(key))
         return f"C{key} {wording.short(name, 24)}".strip()
@@ -95,6 +98,19 @@ def _object(ask: Ask, object: str, detail: Any) -> str:
         keys = ("audit.several_one", "audit.several")
         return wording.counted(*keys, ask.lang, len(several))
     return card.shorten(key or object, 30)
+
+
+def _is_seen(ask: Ask, kind: str, key: str) -> bool:
+    """Whether what an entry names is of the asker's rows."""
+    tx, whose = ask.turn.tx, access.scope_of(ask.turn, ask.member)
+    if whose is None or kind not in ("contact", "ticket", "deal") or not key.isdigit():
+        return True
+    if kind == "contact":
+        return scope.has_contact(tx, whose, merges.current(tx, int(key)))
+    row = tickets.by_number(tx, int(key)) if kind == "ticket" else deals.by_number(tx, int(key))
+    if row is None:
+        return False
+    return scope.has_ticket(tx, whose, row.id) if kind == "ticket" else scope.has_deal(tx, whose, row.id)
 
 
 def _contact(ask: Ask, named: str) -> int:
@@ -132,7 +148,7 @@ def _number(ask: Ask, kind: str, named: str) -> int:
     there = (
         tickets.by_number(ask.turn.tx, number) if kind == "ticket" else deals.by_number(ask.turn.tx, number)
     )
-    if there is None:
+    if there is None or not _is_seen(ask, kind, str(number)):
         key = "staff.no_ticket" if kind == "ticket" else "deal.none_of_number"
         raise UserError(key, number=named[:20] or "?")
     return number

@@ -360,6 +360,29 @@ async def test_every_way_to_see_a_card_is_in_the_audit(own: Deciding) -> None:
     assert "may not use /audit" in await run(own, "/audit staff Tom", "Tom")
 
 
+async def test_an_audit_names_nobody_of_others_rows(tmp_path: Path) -> None:
+    rows = '[access.roles.manager]\nrows = "own"\n'
+    async with deciding(tmp_path, more=f"{CHANNELS}\n{rows}") as door:
+        await filled(door, tmp_path)
+        await door.store.write(lambda tx: people.add(tx, door.now, "Mia", "manager", "en"))
+        await door.store.write(
+            lambda tx: contacts.set_values(tx, door.now, 1, owner_id=people.by_name(tx, "Mia").id)
+        )
+        await run(door, "/customer Li Wei", "Tom")
+        await run(door, "/customer Wang Fang", "Tom")
+        await run(door, "/ticket 1", "Tom")
+        await run(door, "/deal new C2 5 EUR a chair", "Tim")
+        said = await run(door, "/audit staff Tom", "Mia") + await run(door, "/audit staff Tim", "Mia")
+        assert "C1 Li Wei" in said
+        assert "Wang" not in said
+        assert "#1" not in said
+        assert "D1" not in said
+        assert "no ticket" in await run(door, "/audit ticket 1", "Mia")
+        assert await run(door, "/audit deal 1", "Mia") == (await run(door, "/audit deal 9", "Mia")).replace(
+            "9", "1"
+        )
+
+
 async def test_an_audit_is_read_page_by_page(own: Deciding) -> None:
     for _ in range(30):
         await run(own, "/whoami", "Tom")
