@@ -155,7 +155,7 @@ def events(tx: Connection, contact_id: int, *, limit: int = 3) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be done next: a first answer to a "ticket", the end of its "snooze", or a "deal" expected."""
+    """What is to be done next: an answer on a "ticket", the end of its "snooze", or a "deal" expected."""
 
     kind: str
     number: int
@@ -167,13 +167,13 @@ def next_due(tx: Connection, contact_id: int) -> Due | None:
     ticket, deal = schema.ticket, schema.deal
     opened = ticket.c.contact_id == contact_id, ticket.c.status != "closed"
     waiting = tx.execute(
-        select(ticket.c.number, ticket.c.opened_at)
-        .where(*opened, ticket.c.first_response_at.is_(None), ticket.c.snoozed_until.is_(None))
-        .order_by(ticket.c.opened_at)
+        select(ticket.c.number, ticket.c.waiting_since)
+        .where(*opened, ticket.c.waiting_since.is_not(None), ticket.c.snoozed_until.is_(None))
+        .order_by(ticket.c.waiting_since)
         .limit(1)
     ).first()
     if waiting is not None:
-        return Due("ticket", waiting.number, waiting.opened_at)
+        return Due("ticket", waiting.number, waiting.waiting_since)
     snoozed = tx.execute(
         select(ticket.c.number, ticket.c.snoozed_until)
         .where(*opened, ticket.c.snoozed_until.is_not(None))

@@ -156,13 +156,15 @@ def _times(
     hours: BusinessHours,
     seen: _Seen,
 ) -> Times:
-    """From opening to `reached`, of the tickets whose `placed` is in the period."""
+    """From opening to `reached`, of the tickets whose `placed` is in the period. What we began ourselves was
+    answered when it was opened: it is no response."""
     rows = tx.execute(
         select(ticket.c.opened_at, reached).where(
             _within(placed, since, until), reached.is_not(None), *seen.tickets()
         )
     )
-    return times(hours.between(opened, done) for opened, done in rows)
+    ours = reached is ticket.c.first_response_at
+    return times(hours.between(opened, done) for opened, done in rows if not ours or done > opened)
 
 
 def _bot(tx: Connection, since: datetime, until: datetime, seen: _Seen) -> tuple[int, int]:

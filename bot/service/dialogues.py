@@ -8,7 +8,7 @@ from bot import access, confirm, i18n, lookups, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import actions, canned, editing, forms, home, opening, snooze, suggesting, verbs
+from bot.service import actions, beginning, canned, editing, forms, home, opening, snooze, suggesting, verbs
 from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Form, Reply
 from crm_store import audit, contacts, conversations, merges, people, tickets
@@ -46,6 +46,10 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["profile", number, "message"] if number.isdigit():
             access.require(turn, member, "reply")
             _write_to(turn, inbound, member, merges.current(turn.tx, int(number[:9])))
+        case ["profile", number, "begun"] if number.isdigit():
+            access.require(turn, member, "reply")
+            contact_id = access.seen_contact(turn, member, merges.current(turn.tx, int(number[:9])))
+            beginning.send(turn, inbound, member, contact_id)
         case ["profile", number, ("merge" | "merged") as what] if number.isdigit():
             access.require(turn, member, "merge")
             _merge(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
@@ -174,13 +178,15 @@ def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int,
 
 
 def _write_to(turn: Turn, inbound: Inbound, member: Member, contact_id: int) -> None:
-    """Ask for a message to somebody, in their open ticket or in one opened where they wrote last."""
+    """Ask for a message to somebody, in their open ticket or in one opened where they wrote last; who never
+    wrote gets a first mail."""
     access.seen_contact(turn, member, contact_id)
     scope = access.scope_of(turn, member)
     opened = tickets.listing(turn.tx, contact_id=contact_id, scope=scope)
     last = conversations.latest_of(turn.tx, contact_id)
     if not opened and last is None:
-        raise UserError("profile.no_conversation")
+        beginning.ask(turn, inbound, member, contact_id)
+        return
     ticket = opened[0] if opened else opening.from_message(turn, member, last)
     actions.reply_form(turn, inbound, member, tickets.by_number(turn.tx, ticket.number))
 

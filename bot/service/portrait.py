@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from bot.access import Member, scope_of
 from bot.i18n import say
 from bot.office import Turn
-from bot.service import card, suggesting, wording
+from bot.service import beginning, card, suggesting, wording
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text, labelled
 from crm_store import consent, contacts, conversations, deals, merges, notes, people, sales, tickets
 from crm_store import profile as profiles
@@ -242,6 +242,10 @@ class Portrait:
             lines.append(" · ".join(p for p in parts if p))
         return lines
 
+    def _can_be_written_to(self) -> bool:
+        written = conversations.latest_of(self._tx, self._row.id) is not None
+        return written or beginning.by(self._turn, self._row.id) is not None
+
     def _buttons(self) -> tuple[Button, ...]:
         contact_id = self._row.id
         found: list[Button] = []
@@ -249,7 +253,7 @@ class Portrait:
         if newest is not None and self._may("ticket"):
             label = self._say("profile.open", number=newest.number)
             found.append(Button(label, action=f"command:ticket {newest.number}"))
-        if self._may("reply") and (newest is not None or conversations.latest_of(self._tx, contact_id)):
+        if self._may("reply") and (newest is not None or self._can_be_written_to()):
             action = (
                 f"ticket:{newest.number}:reply" if newest is not None else f"profile:{contact_id}:message"
             )
