@@ -37,6 +37,7 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
 
     def connect(dbapi: sqlite3.Connection, _: object) -> None:
         dbapi.isolation_level = None
+        dbapi.create_function("lower", 1, _lower, deterministic=True)
         _pragmas(dbapi.execute)
         if read_only:
             dbapi.execute("PRAGMA query_only=ON")
@@ -65,6 +66,7 @@ def aiosqlite_engine(url: URL) -> AsyncEngine:
 
     def connect(dbapi: Any, _: object) -> None:
         dbapi.isolation_level = None
+        dbapi.create_function("lower", 1, _lower, deterministic=True)
         cursor = dbapi.cursor()
         _pragmas(cursor.execute)
         cursor.execute("PRAGMA query_only=ON")
@@ -85,6 +87,11 @@ def _pragmas(execute: Callable[[str], Any]) -> None:
     execute("PRAGMA secure_delete=ON")  # erased text must not stay in free pages
     execute("PRAGMA cache_size=-32000")
     execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+def _lower(value: Any) -> Any:
+    """Small letters of every script, as on PostgreSQL; SQLite's own lower() knows A to Z, and finds no Łódź."""
+    return str(value).lower() if isinstance(value, str | int | float) else value
 
 
 def _private_directory(path: Path) -> None:

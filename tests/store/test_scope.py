@@ -195,3 +195,12 @@ async def test_an_audit_of_a_customer_has_everything_about_them(store: Store) ->
         return [row.action for row in found]
 
     assert await store.write(work) == ["api:list_customers", "close", "profile"]
+
+
+async def test_a_colleague_is_found_by_a_name_of_any_script_in_any_case(store: Store) -> None:
+    for name in ("Łukasz", "Анна"):
+        assert await store.write(people.add, NOW, name, "agent")
+    for said, name in (("łukasz", "Łukasz"), ("ŁUKASZ", "Łukasz"), ("Анна", "Анна"), ("анна", "Анна")):
+        row = await store.read(people.by_name, said)
+        assert row is not None, said
+        assert row.name == name

@@ -156,6 +156,24 @@ async def test_a_segment_holds_who_it_says(store: Store) -> None:
         assert await store.read(segments.count, segment, NOW, currency="EUR") == len(ids), query
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "city:łódź", "city=ŁÓDŹ", "name:анна", 'name="Анна Évry"', "tag:ÄRZTE", "company:évry", "field.size:éx",
+        "field.size:5", "source:œuvre",
+    ],
+)  # fmt: skip
+async def test_capital_letters_of_every_script_are_the_same_as_small_ones(store: Store, query: str) -> None:
+    def fill(tx: Connection) -> None:
+        size = 5 if query.endswith("5") else "ÉX"
+        add(
+            tx, "Анна Évry", city="Łódź", company="Évry SA", tags=["Ärzte"], fields={"size": size}, source="Œuvre"
+        )  # fmt: skip
+
+    await store.write(fill)
+    assert await store.read(segments.count, segments.parse(query), NOW) == 1
+
+
 async def test_a_segment_is_read_page_by_page(store: Store) -> None:
     await store.write(fill)
     segment = segments.parse("country:DE,CN")
