@@ -216,7 +216,7 @@ def _assign(ask: Ask, row: Any, name: str | None) -> Any:
     person = people.by_name(ask.tx, name)
     if person is None or person.disabled_at is not None:
         raise Problem(
-            404, f"assignee: there is nobody called {name!r} among the active staff", field="assignee"
+            409, f"assignee: there is nobody called {name!r} among the active staff", field="assignee"
         )
     return verbs.assign(ask.turn, ask.member, row, person.id, person.name)
 

@@ -56,8 +56,8 @@ def _path(place: Sequence[str | int]) -> list[str]:
     ]
 
 
-def of_validation(error: ValidationError, where: str) -> Problem:
-    """The first thing that is wrong with a body or with parameters, in a sentence."""
+def of_validation(error: ValidationError, where: str, patterns: Mapping[str, str] = {}) -> Problem:
+    """The first thing that is wrong with a body or with parameters, in a sentence; `patterns` in words."""
     first = error.errors(include_url=False, include_input=False)[0]
     path = ".".join(_path(first["loc"]))
     if first["type"] in ("json_invalid", "json_type"):
@@ -65,4 +65,5 @@ def of_validation(error: ValidationError, where: str) -> Problem:
     if first["type"] == "extra_forbidden":
         return Problem(422, f"{path}: there is no such field in the {where}", field=path)
     said = first["msg"].removeprefix("Value error, ")
+    said = patterns.get(first.get("ctx", {}).get("pattern", ""), said)
     return Problem(422, f"{path or where}: {said[0].lower()}{said[1:]}", field=path or None)

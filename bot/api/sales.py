@@ -69,7 +69,16 @@ def add_deal(ask: Ask) -> Any:
     return Answer(_shown(ask, row), 201, f"/deals/{row.number}")
 
 
-@routes.add("PATCH", "/deals/{deal}", "deals:write", Deal, body=DealChange, single=True, conditional=True)
+@routes.add(
+    "PATCH",
+    "/deals/{deal}",
+    "deals:write",
+    Deal,
+    body=DealChange,
+    single=True,
+    conditional=True,
+    also=(409,),
+)
 def change_deal(ask: Ask) -> Any:
     """Change what is given of a deal; `products` as a whole"""
     row = _deal(ask)
@@ -101,14 +110,14 @@ def _stages(ask: Ask) -> Any:
 def _stage(ask: Ask, name: str) -> str:
     known = (*_stages(ask), *deals.CLOSED)
     if name not in known:
-        raise Problem(404, f"stage: there is no {name!r}, only {', '.join(known)}", field="stage")
+        raise Problem(409, f"stage: there is no {name!r}, only {', '.join(known)}", field="stage")
     return name
 
 
 def _owner(ask: Ask, name: Name) -> int:
     person = people.by_name(ask.tx, name)
     if person is None or person.disabled_at is not None:
-        raise Problem(404, f"owner: there is nobody called {name!r} among the active staff", field="owner")
+        raise Problem(409, f"owner: there is nobody called {name!r} among the active staff", field="owner")
     return int(person.id)
 
 

@@ -57,11 +57,25 @@ WHOLE = BeforeValidator(_whole)  # 3.0 is an integer to JSON Schema, and to some
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID, examples=[1]), WHOLE]
 Amount = Annotated[int, Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT), WHOLE]
 # Text without NUL, which PostgreSQL cannot keep.
-Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*[^\x00-\x20][^\x00]*$")]
-Words = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00]*$")]
+NO_NUL = r"^[^\x00]*$"
+NOT_BLANK = r"^[^\x00]*[^\x00-\x20][^\x00]*$"
+SAYS_SOMETHING = r"^[^\x00]*[^\x00-\x20\x7f-\xa0][^\x00]*$"
+PATTERNS = {  # in words, where they are about no form of the text
+    NO_NUL: "must not hold NUL",
+    NOT_BLANK: "must not be blank, nor hold NUL",
+    SAYS_SOMETHING: "must not be blank, nor hold NUL",
+}
+Word = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
+Name = Annotated[str, Field(max_length=200, pattern=NOT_BLANK)]
 Said = Annotated[
-    str, Field(min_length=1, max_length=20_000, pattern=r"^[^\x00]*[^\x00-\x20\x7f-\xa0][^\x00]*$")
+    str,
+    # The limit stands in words: a pattern and a large number are a second's work for a validator that joins them.
+    Field(
+        max_length=20_000,
+        pattern=SAYS_SOMETHING,
+        description="20,000 characters at most",
+        json_schema_extra=lambda schema: schema.pop("maxLength", None),
+    ),
 ]
 Email = Annotated[
     str,
@@ -87,7 +101,7 @@ EventKind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,39}$", examples=["
 Key = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 FieldName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00]+$")]
 Fields = Annotated[
-    dict[FieldName, Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]],
+    dict[FieldName, Annotated[str, Field(max_length=2000, pattern=NO_NUL)]],
     # a name of another pattern is none
     Field(max_length=100, json_schema_extra={"additionalProperties": False}),
 ]

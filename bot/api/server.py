@@ -23,6 +23,7 @@ from bot.api import openapi
 from bot.api.operations import ROUTES
 from bot.api.problems import CONTENT_TYPE, Problem, not_allowed, of_validation
 from bot.api.routes import Answer, Ask, Route, etag, match
+from bot.api.schemas import PATTERNS
 from bot.api.tokens import Caller, Meter, check, recognise
 from bot.i18n import UserError, say
 from bot.office import Office, Turn
@@ -53,7 +54,7 @@ class Api:
         self._description = ""
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route("*", path, self.handle) for path in (PREFIX, PREFIX + "/{tail:.*}")]
+        return [web.route("*", path, self.handle) for path in (PREFIX, PREFIX + r"/{tail:[\s\S]*}")]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -177,7 +178,7 @@ def _query(route: Route, request: web.Request) -> Any:
     try:
         return route.query.model_validate(given)
     except ValidationError as error:
-        raise of_validation(error, "query") from error
+        raise of_validation(error, "query", PATTERNS) from error
 
 
 async def _body(route: Route, request: web.Request) -> bytes:
@@ -215,7 +216,7 @@ def _understood(route: Route, raw: bytes) -> BaseModel | None:
     try:
         return route.body.model_validate_json(raw)
     except ValidationError as error:
-        raise of_validation(error, "body") from error
+        raise of_validation(error, "body", PATTERNS) from error
 
 
 def _header(request: web.Request, name: str, pattern: re.Pattern[str]) -> str:

@@ -114,6 +114,9 @@ async def test_a_token_that_asks_too_often_is_told_when_to_come_back(tmp_path: P
         ("POST", "/customers", {"nam": "x"}, 422, "nam"),
         ("POST", "/customers", {"name": 1}, 422, "name"),
         ("POST", "/customers", {"name": "a\0b"}, 422, "name"),
+        ("PUT", "/articles/a/en", {"title": " ", "body": "x"}, 422, "title"),
+        ("PUT", "/articles/a/en", {"title": "x", "body": "\u00a0"}, 422, "body"),
+        ("PUT", "/articles/a/en", {"title": "x", "body": "x" * 20_001}, 422, "body"),
         ("POST", "/customers", {"emails": ["nobody"]}, 422, "emails.0"),
         ("POST", "/customers", b"{", 400, None),
         ("POST", "/customers", b'{"name": "\\ud800"}', 400, None),
@@ -383,7 +386,7 @@ async def test_a_ticket_is_changed_as_staff_change_it(world: World, caller: Call
         "pending",
     )
     assert [t["number"] for t in (await caller.get(since)).body["items"]] == [ticket["number"]]
-    assert (await caller.patch(path, {"assignee": "Nobody"})).status == 404
+    assert (await caller.patch(path, {"assignee": "Nobody"})).status == 409
     assert (await caller.patch(path, {"assignee": None})).body["assignee"] is None
     closed = await caller.patch(path, {"status": "closed"})
     assert closed.body["closed_at"] is not None

@@ -55,7 +55,7 @@ async def test_another_method_is_told_which_there_are(
 
 
 async def test_no_path_is_answered_in_another_way(caller: Caller) -> None:
-    for path in ("", "/", "/customers/1/2", "/orders/a%2Fb", "/%00"):
+    for path in ("", "/", "/customers/1/2", "/orders/a%2Fb", "/orders/a%0Ab", "/%00"):
         status, headers, _ = await asked(caller, "GET", path)
         assert (status, headers["Content-Type"]) == (404, "application/problem+json"), path
 
