@@ -104,26 +104,45 @@ class Access:
         return found is not None and self.allows(who.role, found.name, found.roles)
 
     def allows(self, role: str, command: str, by_default: frozenset[str]) -> bool:
-        rule = self._roles.get(role)
-        if rule is None:
-            return role in by_default
-        return command not in rule.deny and (role in by_default or command in rule.allow)
+        may = self.like(role) in by_default
+        for rule in self._rules(role):
+            may = command not in rule.deny and (may or command in rule.allow)
+        return may
 
     def rows(self, role: str) -> str:
-        """own, team or all."""
-        rule = self._roles.get(role)
-        return rule.rows if rule is not None else "all"
+        """own, team or all; own for a role that is not there any more."""
+        said = [rule.rows for rule in self._rules(role) if rule.rows is not None]
+        return said[-1] if said else "all" if self.like(role) in ROLES else "own"
 
     def masks(self, role: str) -> bool:
+        said = [rule.mask for rule in self._rules(role) if rule.mask is not None]
+        return said[-1] if said else self.like(role) in MASKED or self.like(role) not in ROLES
+
+    def like(self, role: str) -> str:
+        """The role of ours that a configured one is like; itself for ours."""
         rule = self._roles.get(role)
-        return role in MASKED if rule is None or rule.mask is None else rule.mask
+        return rule.like if rule is not None and rule.like else role
+
+    def called(self, role: str, lang: str) -> str:
+        """What a role is called: by its title, in words of ours, or as it was written."""
+        rule = self._roles.get(role)
+        if rule is not None and rule.title:
+            return rule.title
+        return say(f"role.{role}", lang) if role in ROLES else role
+
+    def _rules(self, role: str) -> list[RoleSettings]:
+        """What is configured for a role: of the one it is like first, then its own."""
+        names = dict.fromkeys((self.like(role), role))
+        return [self._roles[name] for name in names if name in self._roles]
 
 
 def require(turn: Turn, who: Member, what: str) -> None:
     """Raise UserError, and note it, when somebody may not do something that is done without a command."""
     if not turn.office.access.may(who, what):
         refuse(turn, who, what)
-        raise UserError("staff.refused", role=say(f"role.{who.role}", turn.language_of(who)), name=what)
+        raise UserError(
+            "staff.refused", role=turn.office.access.called(who.role, turn.language_of(who)), name=what
+        )
 
 
 def refuse(turn: Turn, who: Member, what: str, object: str = "") -> None:

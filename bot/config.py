@@ -141,9 +141,12 @@ class ApiSettings(_Table):
 
 class RoleSettings(_Table):
     """What is different for a role: commands it may use besides, or may not; whose rows it sees; whether phones
-    and addresses are masked for it (None: as is usual for the role)."""
+    and addresses are masked for it (None: as is usual for the role). A role of one's own is `like` one of ours, with
+    what is configured for that one, and may have a `title`."""
 
-    rows: Literal["own", "team", "all"] = "all"
+    like: Literal["", "viewer", "agent", "sales", "manager", "admin"] = ""
+    title: str = Field(default="", max_length=40)
+    rows: Literal["own", "team", "all"] | None = None
     mask: bool | None = None
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -353,8 +356,14 @@ def _roles(path: Path, given: Any, environ: Mapping[str, str]) -> dict[str, Role
     found = {}
     for name, settings in given.items():
         where = f"access.roles.{name}"
-        if name not in ROLES:
-            raise Problem(f"{path}: {where}: there is no such role{_nearest(name, ROLES)}")
+        like = settings.get("like") if isinstance(settings, dict) else None
+        if name not in ROLES and not like:
+            own = 'a role of your own says which one it is like: like = "agent"'
+            raise Problem(f"{path}: {where}: there is no such role{_nearest(name, ROLES)}; {own}")
+        if name in ROLES and like:
+            raise Problem(f"{path}: {where}.like: {name} is one of ours; like is for a role of your own")
+        if not _NAME.fullmatch(name):
+            raise Problem(f"{path}: {where}: a role's name is made of letters, digits, - and _")
         found[name] = _table(path, where, RoleSettings, settings, environ)
         for key in ("allow", "deny"):
             _commands_exist(path, f"{where}.{key}", getattr(found[name], key))

@@ -195,7 +195,7 @@ def _redeem(turn: Turn, inbound: Inbound) -> bool:
         return False
     audit.record(turn.tx, turn.now, f"staff:{row.id}", "enrol", f"{space}:{inbound.author.user_id}")
     lang = turn.language_of(member(row, inbound.author.language))
-    text = say("staff.welcome", lang, name=row.name, role=say(f"role.{row.role}", lang))
+    text = say("staff.welcome", lang, name=row.name, role=turn.office.access.called(row.role, lang))
     posting.answer(turn, inbound.address, Reply.of(text))
     menus.sync(turn)
     return True

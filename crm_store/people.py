@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,11 +68,22 @@ def identities(tx: Connection, staff_id: int) -> list[Any]:
 
 
 def team_of(tx: Connection, staff_id: int) -> list[int]:
-    """The ids of a person and of all who are in the same team."""
+    """The ids of a person and of all who are in a team of theirs."""
     own = get(tx, staff_id)
-    if own is None or not own.team:
+    mine = {name.casefold() for name in teams(own.team)} if own is not None else set()
+    if not mine:
         return [staff_id]
-    return list(tx.execute(select(staff.c.id).where(staff.c.team == own.team).order_by(staff.c.id)).scalars())
+    rows = tx.execute(select(staff.c.id, staff.c.team).where(staff.c.team != "").order_by(staff.c.id))
+    return [row.id for row in rows if mine & {name.casefold() for name in teams(row.team)}]
+
+
+def teams(text: str) -> list[str]:
+    """The names of teams in "north, south"."""
+    names = (" ".join(name.split()) for name in re.split("[,;，；、]", text))
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(name.casefold(), name)
+    return [name for name in found.values() if name]
 
 
 def set_team(tx: Connection, staff_id: int, team: str) -> None:

@@ -52,11 +52,13 @@ def _staff(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> Non
     verbs = sub.add_subparsers(dest="verb", metavar="VERB", required=True)
     add = verbs.add_parser("add", help="add a person", parents=[shared])
     add.add_argument("name")
-    add.add_argument("--role", required=True, help="viewer, agent, sales, manager or admin")
+    add.add_argument(
+        "--role", required=True, help="viewer, agent, sales, manager, admin, or one of [access.roles]"
+    )
     add.add_argument("--lang", default=None, help="the language they are answered in")
     add.add_argument("--team", default="", help='with rows = "team" they see each other\'s customers')
     for verb, text, value in (
-        ("team", 'put somebody into a team ("" for none)', "team"),
+        ("team", 'put somebody into a team, or several with commas between ("" for none)', "team"),
         ("role", "give somebody another role", "role"),
     ):
         changed = verbs.add_parser(verb, help=text, parents=[shared])

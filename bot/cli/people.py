@@ -13,6 +13,7 @@ from bot import i18n
 from bot.access import ROLES
 from bot.cli import CommandFailed
 from bot.cli.common import load, print_json, with_store
+from bot.config import Config
 from crm_store import audit, people
 from crm_store.db import Store
 
@@ -28,10 +29,14 @@ def staff(arguments: argparse.Namespace) -> int:
         "enable": _enable,
     }[arguments.verb]
 
+    config = load(arguments)
+    if getattr(arguments, "role", None) is not None:
+        _role_exists(config, arguments.role)
+
     async def work(store: Store) -> Any:
         return await store.write(verb, arguments, datetime.now(UTC))
 
-    found = with_store(load(arguments), work)
+    found = with_store(config, work)
     if arguments.verb == "list" and arguments.json:
         print_json(found)
     elif arguments.verb == "list":
@@ -49,9 +54,14 @@ def staff(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _role_exists(config: Config, role: str) -> None:
+    """Raise CommandFailed for a role that is neither ours nor configured."""
+    known = list(dict.fromkeys([*ROLES, *config.access.roles]))
+    if role not in known:
+        raise CommandFailed(f"there is no role {role}; roles are {', '.join(known)}")
+
+
 def _add(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
-    if arguments.role not in ROLES:
-        raise CommandFailed(f"there is no role {arguments.role}; roles are {', '.join(ROLES)}")
     name = " ".join(arguments.name.split())
     if not name:
         raise CommandFailed("a name cannot be empty")
@@ -95,20 +105,21 @@ def _team(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
     row, team = _named(tx, arguments.name), _as_team(arguments.team)
     people.set_team(tx, row.id, team)
     audit.record(tx, now, "cli", "staff_team", row.name, team=team)
-    return f"{row.name} is in the team {team}" if team else f"{row.name} is in no team"
+    if not team:
+        return f"{row.name} is in no team"
+    return f"{row.name} is in the team{'s' if ',' in team else ''} {team}"
 
 
 def _role(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
     row = _named(tx, arguments.name)
-    if arguments.role not in ROLES:
-        raise CommandFailed(f"there is no role {arguments.role}; roles are {', '.join(ROLES)}")
     people.set_role(tx, row.id, arguments.role)
     audit.record(tx, now, "cli", "staff_role", row.name, role=arguments.role)
     return f"{row.name} is {arguments.role} now"
 
 
 def _as_team(text: str) -> str:
-    return " ".join(text.split())[:60]
+    """Names of teams with commas between, each once."""
+    return ", ".join(people.teams(text))[:200]
 
 
 def _disable(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:

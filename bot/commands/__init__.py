@@ -184,7 +184,8 @@ def perform(
         ]
         return Performed(Reply.of(_unknown(name, lang, allowed)), (("command", name[:40], "unknown"),))
     if not turn.office.access.allows(member.role, name, found.roles):
-        refusal = Reply.of(say("staff.refused", lang, role=say(f"role.{member.role}", lang), name=name))
+        role = turn.office.access.called(member.role, lang)
+        refusal = Reply.of(say("staff.refused", lang, role=role, name=name))
         return Performed(refusal, (("command", name, "refused"),))
     ask = Ask(turn, member, args, lang, ticket, inbound, command=name, confirmed=confirmed)
     try:

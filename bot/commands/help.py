@@ -21,4 +21,5 @@ def help_(ask: Ask) -> Reply:
 
 @command("whoami", reads=True)
 def whoami(ask: Ask) -> Reply:
-    return Reply.of(ask.say("whoami.text", name=ask.member.name, role=ask.say(f"role.{ask.member.role}")))
+    role = ask.turn.office.access.called(ask.member.role, ask.lang)
+    return Reply.of(ask.say("whoami.text", name=ask.member.name, role=role))

@@ -117,7 +117,7 @@ def _on_ticket(turn: Turn, inbound: Inbound, member: Member, ticket: Any, what: 
         audit.record(
             turn.tx, turn.now, member.actor, what, f"ticket:{ticket.number}", "refused", via=turn.via
         )
-        role = say(f"role.{member.role}", turn.language_of(member))
+        role = turn.office.access.called(member.role, turn.language_of(member))
         raise UserError("staff.refused", role=role, name=f"ticket {what}")
     match what:
         case "take":

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot import access, i18n, posting
-from bot.access import Member
+from bot.access import AGENTS, Member
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import card
@@ -95,7 +95,8 @@ def snooze(ticket: Any, lang: str) -> Form:
 
 
 def fields(turn: Turn, ticket: Any, lang: str) -> Form:
-    able = [row for row in people.everyone(turn.tx) if row.disabled_at is None and row.role != "viewer"]
+    like = turn.office.access.like
+    able = [row for row in people.everyone(turn.tx) if row.disabled_at is None and like(row.role) in AGENTS]
     staff = tuple((str(row.id), row.name) for row in able[: OPTIONS - 1])
     nobody = ("0", say("card.nobody", lang))
     return Form(

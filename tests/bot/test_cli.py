@@ -647,3 +647,14 @@ async def test_a_running_service_learns_articles_that_are_imported(tmp_path: Pat
         assert office.index is not empty
         assert office.index is not None
         assert office.index.exact("How long does delivery take?", "en")
+
+
+def test_roles_of_ones_own_and_several_teams_are_given_on_the_command_line(cli: Cli) -> None:
+    _, err = cli("staff", "add", "Ida", "--role", "intern", code=1)
+    assert "there is no role intern; roles are viewer, agent, sales, manager, admin" in err
+    with cli.config.open("a") as config:
+        config.write('[access.roles.intern]\nlike = "agent"\ntitle = "Intern"\n')
+    cli("staff", "add", "Ida", "--role", "intern", "--team", "north, south，North")
+    assert cli.json("staff", "list")[0]["team"] == "north, south"
+    assert "role Intern" in cli("command", "/whoami", "--as", "Ida")[0]
+    assert "Intern" in cli("command", "/merge C1 C2", "--as", "Ida", code=1)[0]

@@ -114,9 +114,54 @@ def test_the_configuration_adds_and_takes_away() -> None:
     assert not table.may(Member(3, "N", "nobody", None), "help")
 
 
+def test_a_role_of_ones_own_is_like_one_of_ours() -> None:
+    table = office_of(
+        '[access.roles.agent]\nallow = ["shelf"]\nrows = "team"\n'
+        '[access.roles.intern]\nlike = "agent"\ntitle = "Intern"\ndeny = ["reply"]\nmask = true\n'
+        '[access.roles.guest]\nlike = "viewer"\nrows = "own"\n[access.roles.manager]\ntitle = "Head"'
+    ).access
+    intern, guest = Member(1, "I", "intern", None), Member(2, "G", "guest", None)
+    assert table.may(intern, "shelf")
+    assert table.may(intern, "note")
+    assert not table.may(intern, "api messages:write")
+    assert not table.may(intern, "merge")
+    assert (table.rows("intern"), table.masks("intern")) == ("team", True)
+    assert (table.rows("guest"), table.masks("guest"), table.may(guest, "customer")) == ("own", True, True)
+    assert [table.called(role, "en") for role in ("intern", "guest", "manager", "sales", "gone")] == [
+        "Intern",
+        "guest",
+        "Head",
+        "sales",
+        "gone",
+    ]
+
+
+async def test_who_has_a_role_that_is_gone_may_do_nothing_and_is_told(own: Deciding) -> None:
+    await own.store.write(lambda tx: people.set_role(tx, people.by_name(tx, "Tim").id, "intern"))
+    assert "intern" in await run(own, "/customer Li Wei", "Tim")
+    assert "intern" in await run(own, "/whoami", "Tim")
+    assert (own.office.access.rows("intern"), own.office.access.masks("intern")) == ("own", True)
+
+
+async def test_who_is_in_two_teams_sees_the_rows_of_both(own: Deciding) -> None:
+    def teams(tx: Connection) -> list[int]:
+        sam, sue, tim = (people.by_name(tx, name).id for name in ("Sam", "Sue", "Tim"))
+        people.set_team(tx, sam, "north, South")
+        people.set_team(tx, tim, "south")
+        assert people.team_of(tx, tim) == [sam, tim]
+        assert people.team_of(tx, sue) == [sam, sue]
+        return people.team_of(tx, sam)
+
+    assert len(await own.store.write(teams)) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("[access.roles.intern]\nlike = 'agents'", ["access.roles.intern.like", "agent"]),
+        ("[access.roles.intern]\nrows = 'own'", ["access.roles.intern", 'like = "agent"']),
+        ("[access.roles.sales]\nlike = 'agent'", ["access.roles.sales.like", "of your own"]),
+        ("[access.roles.'a b']\nlike = 'agent'", ["access.roles.a b", "letters"]),
         ("[access.roles.sale]\nrows = 'own'", ["access.roles.sale", "did you mean sales?"]),
         (
             "[access.roles.agent]\nallow = ['shelve']",
