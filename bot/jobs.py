@@ -13,7 +13,7 @@ from bot.answers.index import ArticleIndex
 from bot.decisions import all_articles
 from bot.office import Office, Turn
 from bot.service import menus, snooze, waiting
-from crm_store import api, schema, upkeep, webhooks
+from crm_store import api_tokens, schema, upkeep, webhooks
 from crm_store.db import Store
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ class Jobs:
         upkeep.forget_expectations(tx, now)
         upkeep.forget_counters(tx, now - timedelta(days=1))
         upkeep.forget_posts(tx, now - timedelta(days=self._office.config.line.keep_raw_days))
-        api.forget_answers(tx, now)
+        api_tokens.forget_answers(tx, now)
         webhooks.forget(tx, now - timedelta(days=self._office.config.line.keep_raw_days))
         upkeep.forget_raw(tx, now - timedelta(days=self._office.config.line.keep_raw_days))
 

@@ -27,7 +27,7 @@ from bot.api.schemas import PATTERNS
 from bot.api.tokens import Caller, Meter, check, recognise
 from bot.i18n import UserError, say
 from bot.office import Office, Turn
-from crm_store import api, audit
+from crm_store import api_tokens, audit
 from crm_store.db import Store
 
 log = structlog.get_logger()
@@ -105,25 +105,25 @@ class Api:
             return web.Response(status=304, headers={"ETag": tag, "Cache-Control": "no-store"})
         return web.Response(body=answered.body.encode(), status=answered.status, headers=headers)
 
-    def _read(self, tx: Connection, make: _Making) -> tuple[api.Answered, set[int], str]:
+    def _read(self, tx: Connection, make: _Making) -> tuple[api_tokens.Answered, set[int], str]:
         ask = make.ask(Turn(tx, self._office, self._clock(), via="api"))
         return make.answer(ask), ask.saw, ask.object
 
-    def _write(self, tx: Connection, make: _Making, key: str, digest: str) -> api.Answered:
+    def _write(self, tx: Connection, make: _Making, key: str, digest: str) -> api_tokens.Answered:
         now = self._clock()
-        if key and (before := api.answered(tx, make.caller.id, key, now)) is not None:
+        if key and (before := api_tokens.answered(tx, make.caller.id, key, now)) is not None:
             if before.digest != digest:
                 raise Problem(409, "this Idempotency-Key came with another request before")
             return before
         if key:
-            api.reserve(tx, make.caller.id, key, now, digest)
+            api_tokens.reserve(tx, make.caller.id, key, now, digest)
         ask = make.ask(Turn(tx, self._office, now, via="api"))
         try:
             answer = make.answer(ask, digest)
         except UserError as error:
             raise Problem(409, say(error.key, "en", **error.values)) from error
         if key:
-            api.remember(tx, make.caller.id, key, answer)
+            api_tokens.remember(tx, make.caller.id, key, answer)
         self._note(tx, make.caller, make.route, "ok", ask.saw, ask.object)
         return answer
 
@@ -156,14 +156,14 @@ class _Making:
     def ask(self, turn: Turn) -> Ask:
         return Ask(turn, self.caller.member, self.caller.name, *self._given)
 
-    def answer(self, ask: Ask, digest: str = "") -> api.Answered:
+    def answer(self, ask: Ask, digest: str = "") -> api_tokens.Answered:
         said = self.route.handler(ask)
         answer = said if isinstance(said, Answer) else Answer(said, self.route.status)
         body = ask.shown(answer.body)
         headers = {"ETag": etag(body)} if self.route.single else {}
         if answer.location:
             headers["Location"] = PREFIX + answer.location
-        return api.Answered(digest, answer.status, headers, body.model_dump_json())
+        return api_tokens.Answered(digest, answer.status, headers, body.model_dump_json())
 
 
 def _query(route: Route, request: web.Request) -> Any:

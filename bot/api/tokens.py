@@ -11,7 +11,7 @@ from typing import Any
 from bot.access import Access, Member, member
 from bot.api.problems import Problem
 from bot.api.routes import Route
-from crm_store import api
+from crm_store import api_tokens
 from crm_store.db import Store
 
 
@@ -34,8 +34,13 @@ async def recognise(store: Store, header: str) -> Caller:
     kind, _, secret = header.partition(" ")
     secret = secret.strip()
     row: Any = None
-    if kind.lower() == "bearer" and secret.startswith(api.MARK) and secret.isascii() and len(secret) < 200:
-        row = await store.read(api.by_secret, secret)
+    if (
+        kind.lower() == "bearer"
+        and secret.startswith(api_tokens.MARK)
+        and secret.isascii()
+        and len(secret) < 200
+    ):
+        row = await store.read(api_tokens.by_secret, secret)
     if row is None:
         said = "a token is needed: Authorization: Bearer …; wellheard token add makes one"
         raise Problem(

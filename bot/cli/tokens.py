@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from bot.cli import CommandFailed
 from bot.cli.common import load, print_json, with_store
-from crm_store import api, audit, people
+from crm_store import api_tokens, audit, people
 from crm_store.db import Store
 
 
@@ -48,7 +48,7 @@ def _add(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
     row = people.by_name(tx, arguments.staff)
     if row is None or row.disabled_at is not None:
         raise CommandFailed(f"there is nobody called {arguments.staff!r} among the active staff")
-    secret = api.add_token(tx, now, name, scopes, row.id)
+    secret = api_tokens.add_token(tx, now, name, scopes, row.id)
     if secret is None:
         raise CommandFailed(
             f"there is a token called {name!r} already, or there was: names are not used again"
@@ -66,12 +66,12 @@ def _list(tx: Connection, arguments: argparse.Namespace, now: datetime) -> list[
             "created_at": row.created_at.isoformat(),
             "revoked": row.revoked_at is not None,
         }
-        for row in api.tokens(tx)
+        for row in api_tokens.tokens(tx)
     ]
 
 
 def _revoke(tx: Connection, arguments: argparse.Namespace, now: datetime) -> str:
-    if not api.revoke(tx, now, arguments.name):
+    if not api_tokens.revoke(tx, now, arguments.name):
         raise CommandFailed(
             f"there is no token called {arguments.name!r} that counts; see: wellheard token list"
         )

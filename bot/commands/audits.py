@@ -13,7 +13,7 @@ from bot.commands.customer import look_for
 from bot.i18n import UserError
 from bot.service import card, merging, wording
 from channels.rich import Button, Buttons, Heading, Reply, Table, Text, labelled
-from crm_store import api, audit, deals, merges, people, scope, tickets
+from crm_store import api_tokens, audit, deals, merges, people, scope, tickets
 
 SHOWN = 20
 FIELDS = 6  # that are named of one change
@@ -37,7 +37,7 @@ def audit_(ask: Ask) -> Reply:
         case "staff" if named:
             person = _person(ask, named)
             title, again = person.name, f"staff #{person.id}"
-            tokens = [f"token:{t.name}" for t in api.tokens(tx) if t.staff_id == person.id]
+            tokens = [f"token:{t.name}" for t in api_tokens.tokens(tx) if t.staff_id == person.id]
             rows = audit.of_actors(tx, [f"staff:{person.id}", *tokens], **page)
         case "ticket" | "deal" as kind:
             number = _number(ask, kind, named)

@@ -14,7 +14,7 @@ import aiohttp
 from sqlalchemy import Connection
 
 from bot.api.routes import SCOPES
-from crm_store import api, people
+from crm_store import api_tokens, people
 from crm_store.db import Store
 from tests.fakes.web import Visitor
 from tests.world import World, running
@@ -75,7 +75,7 @@ async def token(
     store: Store, name: str = "shop", scopes: tuple[str, ...] = SCOPES, staff: str = "Mei"
 ) -> str:
     def add(tx: Connection) -> str | None:
-        return api.add_token(tx, store.now(tx), name, scopes, people.by_name(tx, staff).id)
+        return api_tokens.add_token(tx, store.now(tx), name, scopes, people.by_name(tx, staff).id)
 
     made = await store.write(add)
     assert made is not None

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from bot.api.openapi import describe
 from bot.api.operations import ROUTES
 from bot.api.routes import SCOPES
-from crm_store import api, audit, merges, people, schema
+from crm_store import api_tokens, audit, merges, people, schema
 from tests import postgres
 from tests.api.kit import Caller, served, ticketed, token
 from tests.fakes.web import Visitor
@@ -87,7 +87,7 @@ async def test_nobody_gets_in_without_a_token_that_counts(world: World, caller: 
     )
     assert (await caller.get("/customers")).status == 401
     await world.store.write(lambda tx: people.enable(tx, people.by_name(tx, "Mei").id))
-    await world.store.write(lambda tx: api.revoke(tx, world.service.clock(), "shop"))
+    await world.store.write(lambda tx: api_tokens.revoke(tx, world.service.clock(), "shop"))
     assert (await caller.get("/customers")).status == 401
 
 
@@ -288,7 +288,7 @@ async def test_keys_are_forgotten_after_a_day(world: World, caller: Caller) -> N
     await world.store.write(lambda tx: tx.execute(schema.api_request.update().values(created_at=long_ago)))
     assert (await caller.post("/customers", {"name": "New"}, Idempotency_Key="k")).body["id"] == 2
     await world.store.write(lambda tx: tx.execute(schema.api_request.update().values(created_at=long_ago)))
-    assert await world.store.write(lambda tx: api.forget_answers(tx, world.service.clock())) == 1
+    assert await world.store.write(lambda tx: api_tokens.forget_answers(tx, world.service.clock())) == 1
 
 
 async def test_an_order_is_written_by_its_number(world: World, caller: Caller) -> None:
