@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, assert_never
 
 from sqlalchemy import Connection, select
 
@@ -24,9 +24,12 @@ from crm_store.money import in_units
 from crm_store.scope import Scope, of_contact, of_message, of_ticket
 
 What = Literal["customers", "orders", "events", "tickets", "messages", "articles", "deals"]
-Form = Literal["csv", "json"]
+Form = Literal["csv", "json", "jsonl"]
 PAGE = 500
-FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])")  # some programs skip the spaces before it
+FORMULA = re.compile(
+    r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])"  # some programs skip the spaces before it
+    r"|'+\d[\d.,/: -]*\Z"  # others put a quote before a number that is to be text
+)
 _NOT_BARE = re.compile(r"[,;|\n，；、]|^\s*[\[{]")  # what would be read as several, or as JSON
 
 
@@ -47,7 +50,15 @@ def export(
     read that gave `tx`; memory is a page of rows. `where` is a condition on customers, for those alone."""
     columns, rows = _of(what, where)
     found = _as_shown(rows(tx, scope), shown)
-    return _csv(columns, found) if form == "csv" else _json(columns, found)
+    match form:
+        case "csv":
+            return _csv(columns, found)
+        case "json":
+            return _json(columns, found)
+        case "jsonl":
+            return (json.dumps(one, ensure_ascii=False) + "\n" for one in _objects(columns, found))
+        case _:
+            assert_never(form)
 
 
 def workbook(
@@ -127,14 +138,18 @@ def _cell(value: Any) -> str:
 
 def _json(columns: list[str], rows: Iterator[list[Any]]) -> Iterator[str]:
     before = "[\n"
+    for one in _objects(columns, rows):
+        yield before + json.dumps(one, ensure_ascii=False)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _objects(columns: list[str], rows: Iterator[list[Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
-        values = {
+        yield {
             name: _time(value) if isinstance(value, datetime) else value
             for name, value in zip(columns, row, strict=True)
         }
-        yield before + json.dumps(values, ensure_ascii=False)
-        before = ",\n"
-    yield "[]\n" if before == "[\n" else "\n]\n"
 
 
 def _time(value: datetime) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, select
 
 from crm_store import consent, schema
 from crm_store.db import Store
-from crm_store.importing import bulk, deals, events, runs
+from crm_store.importing import bulk, deals, events, habits, runs
 from crm_store.importing.columns import Kind, field_of
 from crm_store.importing.deals import DealRow, Deals, Stages
 from crm_store.importing.events import EventRow, Events
@@ -77,7 +77,11 @@ async def run(
     """
     report, seen, done = Report(), Seen(), 0
     stages = stages or Stages()
-    found = parsed(kind, read(path, lambda name: field_of(kind, name) is not None), defaults, stages)
+    rows_of_file = read(path, lambda name: field_of(kind, name) is not None)
+    rows_of_file, reading, report.read_as = await asyncio.to_thread(
+        habits.learned, kind, rows_of_file, defaults
+    )
+    found = parsed(kind, rows_of_file, reading, stages)
     written, run_id, source = 0, 0, f"import:{path.name}"
     size = deals.BATCH if kind == "deals" else BATCH
 

@@ -98,7 +98,7 @@ def _export(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> No
     sub.add_argument(
         "--where", default="", metavar="SEGMENT", help="of customers only these: country:DE spent>1000"
     )
-    sub.add_argument("--format", choices=["csv", "json", "xlsx"], default="csv")
+    sub.add_argument("--format", choices=["csv", "json", "jsonl", "xlsx"], default="csv")
 
 
 def _json(sub: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:

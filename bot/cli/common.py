@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bot import config as configuration
+from bot import i18n
 from bot.cli import CommandFailed
 from bot.config import Config
 from bot.office import Office
@@ -35,6 +37,12 @@ def load(arguments: argparse.Namespace) -> Config:
         return configuration.load(configuration.find(arguments.config))
     except configuration.Problem as error:
         raise CommandFailed(str(error)) from error
+
+
+def terminal_language() -> str:
+    """The language of whoever sits at the terminal, as the environment says it; English where it says none."""
+    said = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return i18n.pick(next(filter(None, said), i18n.DEFAULT), i18n.DEFAULT)
 
 
 def with_store(config: Config, work: Callable[[Store], Awaitable[T]]) -> T:

@@ -13,16 +13,16 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from bot.cli import CommandFailed
-from bot.cli.common import load, print_json, with_store
+from bot.cli import CommandFailed, reporting
+from bot.cli.common import load, print_json, terminal_language, with_store
+from bot.cli.reporting import reason
 from bot.config import Config
+from bot.i18n import say
 from crm_store import audit, exporter, importer, segments
 from crm_store import quality as data
 from crm_store.db import Store
-from crm_store.importer import Defaults, Rejected, Report
+from crm_store.importer import Defaults, Report
 from crm_store.importing import runs, undo
-
-SHOWN = 50  # rows printed one by one of each kind
 
 
 def defaults_of(config: Config) -> Defaults:
@@ -39,10 +39,10 @@ def defaults_of(config: Config) -> Defaults:
 def import_(arguments: argparse.Namespace) -> int:
     if arguments.what == "undo":
         return _undo(arguments)
-    config = load(arguments)
+    config, lang = load(arguments), terminal_language()
     path = Path(arguments.file)
     if not path.is_file():
-        raise CommandFailed(f"{path}: no such file")
+        raise CommandFailed(say("import.no_file", lang, path=path))
     bar = _Bar(path)
 
     async def work(store: Store) -> Report:
@@ -60,19 +60,22 @@ def import_(arguments: argparse.Namespace) -> int:
     try:
         report = with_store(config, work)
     except importer.Busy as error:
-        raise CommandFailed(f"{path}: another process is importing it") from error
+        raise CommandFailed(say("import.busy", lang, path=path)) from error
     except (OSError, UnicodeError, ValueError) as error:
-        raise CommandFailed(f"{path}: cannot be imported: {error}") from error
+        raise CommandFailed(say("import.failed", lang, path=path, error=error)) from error
     finally:
         bar.end()
     nothing = not (report.new or report.updated or report.unchanged)
     code = 1 if nothing and report.rejected else 0
     if nothing and not report.rejected:
-        print(f"{path}: no rows were found in it", file=sys.stderr)
+        print(say("import.no_rows", lang, path=path), file=sys.stderr)
     if arguments.json:
-        print_json(asdict(report))
+        found = asdict(report)
+        for told, rejected in zip(found["rejected"], report.rejected, strict=True):
+            told["reason"] = reason(rejected, lang)
+        print_json(found)
         return code
-    _tell(report, arguments.dry_run)
+    reporting.tell(report, arguments.what, arguments.dry_run, lang)
     return code
 
 
@@ -83,32 +86,6 @@ def _stages(config: Config) -> importer.Stages:
     stages = tuple(config.deals.stages)
     words = {stage_word(stage, lang): stage for stage in stages for lang in i18n.languages()}
     return importer.Stages(stages, words)
-
-
-def _tell(report: Report, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
-    print(f"{report.new} {would}new, {report.updated} {would}updated, {report.unchanged} unchanged")
-    if report.duplicate or report.corrections or report.inferred:
-        print(
-            f"{report.duplicate} duplicates, {report.corrections} values corrected, {report.inferred} inferred"
-        )
-    if report.resumed:
-        print(f"went on after row {report.resumed:,}, where it had been cut off", file=sys.stderr)
-    if report.seen_before and not (report.new or report.updated or dry_run):
-        print(f"nothing changed: this file is import {report.seen_before}", file=sys.stderr)
-    if report.run_id and (report.new or report.updated):
-        print(f"to take it back: wellheard import undo {report.run_id}", file=sys.stderr)
-    listed = [
-        [(one.line, f"again what line {one.of_line} is about (by {one.by})") for one in report.duplicates],
-        [(one.line, f"{one.field} {one.was!r} corrected to {one.value!r}") for one in report.corrected],
-        [(rejected.line, reason(rejected)) for rejected in report.rejected],
-    ]
-    totals = (report.duplicate, report.corrections, len(report.rejected) + report.unreported)
-    for lines, total in zip(listed, totals, strict=True):
-        for line, text in lines[:SHOWN]:
-            print(f"line {line}: {text}", file=sys.stderr)
-        if total > SHOWN:
-            print(f"… and {total - SHOWN:,} more", file=sys.stderr)
 
 
 class _Bar:
@@ -141,17 +118,12 @@ def _about_rows(path: Path) -> int:
     return max(1, round(path.stat().st_size / max(1, len(sample)) * lines))
 
 
-def reason(rejected: Rejected) -> str:
-    """Why a row was left out, in words."""
-    values = ", ".join(f"{key} {value!r}" for key, value in rejected.values.items())
-    return f"{rejected.reason_key.replace('_', ' ')}" + (f" ({values})" if values else "")
-
-
 def _undo(arguments: argparse.Namespace) -> int:
+    lang = terminal_language()
     try:
         number = int(arguments.file)
     except ValueError as error:
-        raise CommandFailed("name the import by its number; see: wellheard imports") from error
+        raise CommandFailed(say("import.by_number_please", lang)) from error
 
     async def work(store: Store) -> undo.Undone:
         return await undo.undo(store, number, datetime.now(UTC))
@@ -159,19 +131,11 @@ def _undo(arguments: argparse.Namespace) -> int:
     try:
         done = with_store(load(arguments), work)
     except undo.Unknown as error:
-        raise CommandFailed(f"there is no import {number}, or it was undone already") from error
+        raise CommandFailed(say("import.unknown", lang, number=number)) from error
     if arguments.json:
         print_json(asdict(done))
         return 0
-    kept = len(done.kept) + done.unnamed
-    print(
-        f"{done.removed} removed, {done.restored} as before, {kept} kept because they are used or changed since"
-    )
-    for one in done.kept[:SHOWN]:
-        what = f" ({one.what})" if one.what else ""
-        print(f"kept: {one.kind.replace('_', ' ')} {one.row_id} {one.name}{what}: {one.why}", file=sys.stderr)
-    if kept > SHOWN:
-        print(f"… and {kept - SHOWN:,} more", file=sys.stderr)
+    reporting.tell_undone(done, lang)
     return 0
 
 
@@ -185,11 +149,16 @@ def imports(arguments: argparse.Namespace) -> int:
             [{name: value for name, value in row._mapping.items() if name != "digest"} for row in rows]
         )
         return 0
+    lang = terminal_language()
     for row in rows:
-        state = (
-            "undone" if row.undone_at else "done" if row.finished_at else f"cut off at row {row.position:,}"
-        )
-        counts = ", ".join(f"{count:,} {name}" for name, count in row.counts.items() if count)
+        if row.undone_at:
+            state = say("import.state_undone", lang)
+        elif row.finished_at:
+            state = say("import.state_done", lang)
+        else:
+            state = say("import.state_cut_off", lang, row=f"{row.position:,}")
+        counted = ((say(f"import.count_{name}", lang), count) for name, count in row.counts.items())
+        counts = ", ".join(f"{count:,} {name}" for name, count in counted if count)
         print(f"{row.id}\t{row.started_at:%Y-%m-%d %H:%M}\t{row.kind}\t{row.file}\t{state}\t{counts}")
     return 0
 

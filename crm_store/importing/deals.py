@@ -23,6 +23,7 @@ from crm_store.importing.write import Contacts, Outcome
 BATCH = 200  # deals a transaction: each is some statements
 TITLE = 200  # characters
 ACTOR = "import"
+_ADDRESS = re.compile(r"[^\s<>()@,;]+@[^\s<>()@,;]+")  # "Anna Smith (anna@example.com)"
 _OURS = re.compile(r"D(\d{1,9})")  # as our own exports name a deal
 _STAGES = {
     deals.WON: "won closed_won win success 赢单 成交 已成交",
@@ -94,6 +95,8 @@ def _deal(
     person: dict[str, Any] = {name: said[name] for name in ("email", "phone") if name in said}
     if "customer" in said:
         person["name"] = said["customer"]
+        if not person and (address := _ADDRESS.search(values.clean(said["customer"]))):
+            person["email"] = address[0]
     if "customer_ref" in said:
         person["ref"] = said["customer_ref"]
     customer = customer_of(row.line, person, defaults, rejected)

@@ -1,4 +1,4 @@
-"""Workbooks: the first sheet with rows, its first filled row as the header.
+"""Workbooks: the first sheet with rows, its header below a title or not.
 
 calamine reads a sheet whole (about 1 KB a row of ten cells); CSV is the form for files without end.
 """
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from crm_store.exporter import unguarded
+from crm_store.importing.headers import Known, header_among, named
 
 MARK = b"PK\x03\x04"
+HEAD = 30  # rows among which the header is
 
 
 def is_workbook(path: Path) -> bool:
@@ -21,7 +23,7 @@ def is_workbook(path: Path) -> bool:
         return stream.read(4) == MARK
 
 
-def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(path: Path, known: Known = lambda name: True) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row's number and its cells by the header's names. Raise ValueError for what is no workbook."""
     try:
         import python_calamine  # an extra: most desks exchange CSV
@@ -32,15 +34,16 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             header: list[str] = []
             for name in workbook.sheet_names:
                 sheet = workbook.get_sheet_by_name(name)
-                above = True
-                for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1):
+                table = sheet.to_python(skip_empty_area=False)
+                above = header_among([list(map(_value, cells)) for cells in table[:HEAD]], known)
+                names = [named(_value(cell)) for cell in table[above]] if table else []
+                if not any(names):
+                    continue
+                if header and names != header:
+                    break  # another table; sheets that go on have the same header
+                header = names
+                for number, cells in enumerate(table[above + 1 :], start=above + 2):
                     if not any(_filled(cell) for cell in cells):
-                        continue
-                    named = [str(_value(cell)).strip() for cell in cells] if above else []
-                    if above and header and named != header:
-                        break  # another table; sheets that go on have the same header
-                    if above:
-                        header, above = named, False
                         continue
                     row: dict[str, Any] = {}
                     for column, cell in zip(header, map(_value, cells), strict=False):

@@ -2,123 +2,44 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import itertools
-import json
-from collections import Counter
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import TextIO
 
 from crm_store.exporter import unguarded
-from crm_store.importing import excel
+from crm_store.importing import excel, objects
+from crm_store.importing.encodings import encoding_of
+from crm_store.importing.headers import header_of
+from crm_store.importing.objects import Row
 
-SAMPLE = 65_536
+__all__ = ["CELL", "HEAD", "Row", "encoding_of", "read"]
+
+HEAD = 30  # lines among which the header is
 CELL = (
     1 << 20
 )  # characters: an article has more than the csv module's 131,072; a quote left open costs as many
 csv.field_size_limit(CELL)
-DELIMITERS = ",;\t|"
-DOUBTFUL = 262_144  # bytes from the first that is not UTF-8 on which decide what it is instead
-GB_USUAL = range(0xB0, 0xD8)  # lead bytes of the 3,755 most frequent characters
-BIG5_USUAL = range(0xA4, 0xC7)  # … and of 5,401
-
-
-class Row(NamedTuple):
-    """A row as the file has it. `broken` is a reason key when it could not be read."""
-
-    line: int
-    cells: dict[str, Any]
-    broken: str = ""
+_AS_TEXT = re.compile(r'="([^"]*)"')  # how spreadsheets are told to keep the zeros of a number
 
 
 def read(path: Path, known: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
     """The rows of a CSV, JSON (a list of objects), JSON-lines or XLSX file. Raise OSError, ValueError.
 
-    `known` tells whether a column's name means something: it decides between delimiters.
+    `known` tells whether a column's name means something: it decides between delimiters, and what is a title.
     """
     if excel.is_workbook(path):
-        yield from (Row(line, cells) for line, cells in excel.rows(path))
+        yield from (Row(line, cells) for line, cells in excel.rows(path, known))
         return
     with path.open(encoding=encoding_of(path), errors="replace", newline="") as stream:
         first = _first_character(stream)
         stream.seek(0)
-        if first == "[":
-            yield from _json_array(stream)
-        elif first == "{":
-            yield from _json_lines(stream)
+        if first and first in "[{":
+            yield from objects.rows(stream, first, known)
         else:
             yield from _csv(stream, known)
-
-
-def encoding_of(path: Path) -> str:
-    """The one of utf-8, utf-16, gb18030, big5 and cp1252 that explains the bytes of the whole file."""
-    with path.open("rb") as stream:
-        sample = stream.read(SAMPLE)
-        if sample.startswith(codecs.BOM_UTF8):
-            return "utf-8-sig"
-        if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16"
-        even, odd = sample[0::2].count(0), sample[1::2].count(0)
-        if odd > len(sample) // 8 and odd > even:
-            return "utf-16-le"
-        if even > len(sample) // 8:
-            return "utf-16-be"
-        stream.seek(0)
-        good, rest = _well_formed(stream)
-        if not rest:
-            return "utf-8"
-        rest += stream.read(DOUBTFUL)
-    decoded = rest.decode("utf-8", "replace")
-    bad = decoded.count("\ufffd")
-    good += sum(character > "\x7f" for character in decoded) - bad
-    if bad * 20 <= good:  # some damaged characters do not make it another encoding: their rows are reported
-        return "utf-8"
-    pairs, high = _pairs(rest)
-    if pairs * 4 < high:
-        return "cp1252"
-    return "big5" if _usual(rest, "big5", BIG5_USUAL) > _usual(rest, "gb18030", GB_USUAL) else "gb18030"
-
-
-def _well_formed(stream: BinaryIO) -> tuple[int, bytes]:
-    """About how many characters beyond ASCII there are before the first that is not UTF-8, and the block with
-    that one; b"" when there is none."""
-    good = 0
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    while block := stream.read(SAMPLE):
-        before = decoder.getstate()[0]
-        if block.isascii() and not before:
-            continue
-        try:
-            good += (len(block) - len(decoder.decode(block))) // 2
-        except UnicodeDecodeError:
-            return good, before + block
-    cut = decoder.getstate()[0]
-    return good, cut
-
-
-def _pairs(block: bytes) -> tuple[int, int]:
-    """Count two high bytes together and all bytes over 127: in Latin text high bytes stand alone. Of Big5's
-    characters three of five have two."""
-    position = pairs = high = 0
-    while position < len(block):
-        if block[position] < 0x80:
-            position += 1
-            continue
-        follower = block[position + 1] if position + 1 < len(block) else 0
-        if 0xA1 <= block[position] <= 0xF9 and follower >= 0xA1:
-            pairs, high, position = pairs + 1, high + 2, position + 2
-        else:
-            high, position = high + 1, position + 1
-    return pairs, high
-
-
-def _usual(block: bytes, encoding: str, leads: range) -> float:
-    """Which share of the characters are of the frequent ones, which both character sets put together."""
-    found = Counter(c for c in block.decode(encoding, "replace") if c > "\x7f")
-    known = sum(n for c, n in found.items() if c.encode(encoding, "replace")[0] in leads)
-    return known / max(1, found.total())
 
 
 def _first_character(stream: TextIO) -> str:
@@ -128,40 +49,91 @@ def _first_character(stream: TextIO) -> str:
     return ""
 
 
+class _Lines:
+    """The lines of a stream. Those of the row that is being read can be given back."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = iter(stream)
+        self._back: list[str] = []  # the next one last
+        self.taken: list[str] = []
+        self.number = 0
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._back:
+            line = self._back.pop()
+        else:
+            try:
+                line = next(self._stream)
+            except StopIteration:
+                self.ended = True
+                raise
+        self.number += 1
+        self.taken.append(line)
+        return line
+
+    def head(self) -> list[str]:
+        """The first lines, which stay to be read."""
+        lines = list(itertools.islice(self, HEAD))
+        self.give_back(0)
+        return lines
+
+    def skip(self, count: int) -> None:
+        for _ in itertools.islice(self, count):
+            pass
+        self.taken.clear()
+
+    def give_back(self, after: int) -> None:
+        """All that was taken but the first `after` lines."""
+        back = self.taken[after:]
+        self._back += reversed(back)
+        self.number -= len(back)
+        self.taken.clear()
+        self.ended = False
+
+
 def _csv(stream: TextIO, known: Callable[[str], bool]) -> Iterator[Row]:
-    start, head, delimiter = 0, "", ""
-    while not head.strip():
-        start += 1
-        head = stream.readline(CELL + 1)
-        if not head:
-            return
-        if (
-            head[:4].lower() == "sep=" and len(head.strip()) == 5
-        ):  # a spreadsheet's own line before the header
-            delimiter, head = head[4], ""
-    delimiter = delimiter or max(DELIMITERS, key=lambda sign: _fit(head, sign, known))
-    reader = csv.reader(itertools.chain([head], stream), delimiter=delimiter)
-    try:
-        named = next(reader)  # may stand on several lines
-    except csv.Error as error:
-        raise ValueError(f"its first line names no columns: {error}") from error
-    header = [" ".join(name.replace("\ufeff", "").split()) for name in named]
-    width = len(header)
+    lines = _Lines(stream)
+    head, delimiter, before = lines.head(), "", 0
+    for text in head:
+        if text[:4].lower() == "sep=" and len(text.strip("\ufeff\r\n ")) == 5:  # a spreadsheet's own line
+            delimiter, before = text[4], before + 1
+        elif text.strip():
+            break
+        else:
+            before += 1
+    if before == len(head):
+        return
+    found = header_of(head[before:], known, delimiter)
+    if found is None:
+        raise ValueError("its first line names no columns")
+    header, width = found.names, len(found.names)
+    lines.skip(before + found.after)
     plain = all(header) and len(set(header)) == width
+    reader = csv.reader(lines, delimiter=found.delimiter)
     while True:
-        line = start + reader.line_num
+        line = lines.number + 1
+        lines.taken.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error:
-            yield Row(line, {}, "csv")
+            yield Row(line, {}, "quote" if len(lines.taken) > 1 else "cell")
+            lines.give_back(1)
+            continue
+        if (len(lines.taken) > 1 or lines.ended) and not _is_quoted(lines.taken, found.delimiter):
+            yield Row(line, {}, "quote")
+            lines.give_back(1)  # what the quote that is not closed took with it are rows of their own
             continue
         text = "".join(cells)
         if not text or text.isspace():
             continue
-        if "'" in text:
-            cells = list(map(unguarded, cells))
+        if "'" in text or '="' in text:
+            cells = list(map(_said, cells))
         broken = "encoding" if "\ufffd" in text else ""
         if len(cells) > width and any(cell.strip() for cell in cells[width:]):
             broken = "columns"
@@ -171,70 +143,19 @@ def _csv(stream: TextIO, known: Callable[[str], bool]) -> Iterator[Row]:
             for name, cell in zip(header, cells, strict=False):
                 if name and not row.get(name):  # of two columns of one name the first that is filled counts
                     row[name] = cell
+        elif cells[0] == header[0] and [" ".join(cell.split()) for cell in cells] == header:
+            continue  # files put together have their header again
         yield Row(line, row, broken)
 
 
-def _fit(head: str, delimiter: str, known: Callable[[str], bool]) -> tuple[int, int]:
+def _is_quoted(lines: list[str], delimiter: str) -> bool:
+    """Whether what stands on several lines is one record by the rules, not by a quote that was left open."""
     try:
-        names = next(csv.reader([head], delimiter=delimiter))
+        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) <= 1
     except csv.Error:
-        return 0, 0
-    return sum(known(name) for name in names), len(names)
+        return False
 
 
-def _json_lines(stream: TextIO) -> Iterator[Row]:
-    for line, text in enumerate(stream, start=1):
-        if text.strip():
-            yield _object(line, text)
-
-
-def _json_array(stream: TextIO) -> Iterator[Row]:
-    """The objects of one long list, without reading it whole: each is cut out by its braces."""
-    depth, quoted, escaped, bare, line, start = 0, False, False, False, 1, 1
-    piece: list[str] = []
-    while block := stream.read(SAMPLE):
-        begin = 0
-        for position, character in enumerate(block):
-            if character == "\n":
-                line += 1
-            if quoted:
-                if escaped:
-                    escaped = False
-                elif character == "\\":
-                    escaped = True
-                elif character == '"':
-                    quoted = False
-            elif character == '"':
-                quoted = True
-                if depth == 1:
-                    yield Row(line, {}, "json")  # a text among the objects
-            elif character in "{[":
-                depth += 1
-                if depth == 2:
-                    begin, start = position, line
-            elif character in "}]":
-                depth -= 1
-                if depth == 1:
-                    piece.append(block[begin : position + 1])
-                    yield _object(start, "".join(piece))
-                    piece = []
-            elif depth == 1:
-                was, bare = bare, not character.isspace() and character != ","
-                if bare and not was:
-                    yield Row(line, {}, "json")  # a number, a word
-        if depth > 1:
-            piece.append(block[begin:])
-            if sum(map(len, piece)) > 64 * SAMPLE:
-                break
-    if depth > 1:
-        yield Row(start, {}, "json")
-
-
-def _object(line: int, text: str) -> Row:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return Row(line, {}, "json")
-    if not isinstance(value, dict):
-        return Row(line, {}, "json")
-    return Row(line, value, "encoding" if "\ufffd" in text else "")
+def _said(cell: str) -> str:
+    found = _AS_TEXT.fullmatch(cell.strip())
+    return found[1] if found else unguarded(cell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 # Where most private addresses are; a domain one slip away from one of them is meant for it.
@@ -23,6 +24,9 @@ yahoo.es yahoo.it yahoo.in yahoo.ca yahoo.com.hk yahoo.com.tw yahoo.com.br iclou
 """
 _KNOWN = tuple(PROVIDERS.split())
 _FINE = frozenset(_KNOWN) | frozenset(REAL.split())
+# Of addresses that end with the provider's name; and endings that do not exist, but are written for .com.
+ENDINGS = dict.fromkeys("gmail hotmail outlook icloud yahoo qq foxmail 163 126 aliyun".split(), ".com")  # noqa: SIM905
+_FOR_COM = frozenset("con cmo ocm vom xom comm coom cim cpm c0m ccom om cm clm con.cn".split())  # noqa: SIM905
 ROLES = """
 info sales support admin office contact service hello noreply no reply mail team help billing accounts webmaster
 postmaster marketing press jobs customer test user kontakt vertrieb
@@ -40,6 +44,8 @@ def provider(domain: str) -> str:
     if domain in _FINE or not 5 <= len(domain) <= 20:
         return domain
     host, _, ending = domain.partition(".")
+    if ending in _FOR_COM and f"{host}.com" in _KNOWN:
+        return f"{host}.com"
     for known in _KNOWN:
         name, _, its_ending = known.partition(".")
         if host == name and len(name) > 3:
@@ -77,6 +83,27 @@ def name_from(address: str) -> str:
     if any(part in _ROLES for part in parts):
         return ""
     return " ".join(part.capitalize() for part in parts)
+
+
+def are_others(one: str, other: str) -> bool:
+    """Whether these are the names of two people: of one are A. Smith and Anna Smith, or 张三 and San Zhang, for all
+    that is known here."""
+    if not one or not other or _is_latin(one) != _is_latin(other):
+        return False
+    few, many = sorted((_words(one), _words(other)), key=len)
+    return not all(any(_stands_for(word, whole) for whole in many) for word in few)
+
+
+def _is_latin(name: str) -> bool:
+    return all(character < "\u0250" for character in name)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _stands_for(word: str, whole: str) -> bool:
+    return word == whole or (min(len(word), len(whole)) == 1 and word[0] == whole[0] and word[0] < "\u0250")
 
 
 def region_from(address: str) -> str:

@@ -34,6 +34,16 @@ class Corrected:
 
 
 @dataclass(slots=True)
+class Habits:
+    """How a file is read: which column is what ("" for one of its own), and whether slashed dates have the day
+    first, as the line `by_line` shows; None where no line does."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    day_first: bool | None = None
+    by_line: int = 0
+
+
+@dataclass(slots=True)
 class Report:
     """What an import did, or would do. `rejected` holds rows, and single values of imported rows.
 
@@ -54,6 +64,7 @@ class Report:
     run_id: int = field(default=0, compare=False)
     resumed: int = 0
     seen_before: int = 0
+    read_as: Habits = field(default_factory=Habits, compare=False)
 
     def reject(self, rejected: Rejected) -> None:
         if len(self.rejected) < LIMIT:

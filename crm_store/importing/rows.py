@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from crm_store import places
 from crm_store.importing import guesses, phones, times, values
-from crm_store.importing.columns import Kind, field_of, is_ignored
+from crm_store.importing.columns import MANY, Kind, meaning, plan
 from crm_store.importing.files import Row
 from crm_store.importing.values import Defaults, Note, Wrong
 
@@ -81,15 +81,20 @@ class ArticleRow:
 
 
 _STATUSES = {
-    "pending": "pending new created open unpaid 新建 待处理 待付款 未付款",
-    "paid": "paid confirmed 已付款 已支付",
-    "processing": "processing packing 待发货 处理中 备货中",
-    "shipped": "shipped sent dispatched in_transit 已发货 运输中 待收货",
-    "delivered": "delivered complete completed done fulfilled 已签收 已完成 已送达 已收货 完成",
-    "cancelled": "cancelled canceled void 已取消 取消",
+    "pending": "pending new created open unpaid on_hold awaiting_payment payment_pending pending_payment authorized "
+    "新建 待处理 待付款 未付款 等待买家付款 待支付 未支付 等待付款 待付款",
+    "paid": "paid confirmed partially_paid payment_received 已付款 已支付 买家已付款 已付款待发货",
+    "processing": "processing packing in_progress ready_to_ship awaiting_fulfillment awaiting_shipment unshipped "
+    "待发货 处理中 备货中 等待卖家发货 等待发货 待出库",
+    "shipped": "shipped sent dispatched in_transit partially_shipped out_for_delivery "
+    "已发货 运输中 待收货 卖家已发货 等待买家确认收货 等待收货 配送中 商家已发货",
+    "delivered": "delivered complete completed done fulfilled closed_complete "
+    "已签收 已完成 已送达 已收货 完成 交易成功 交易完成 订单完成",
+    "cancelled": "cancelled canceled void voided failed expired 已取消 取消 交易关闭 已关闭 订单关闭 交易取消",
     "returned": "returned 已退货",
-    "refunded": "refunded 已退款",
+    "refunded": "refunded partially_refunded 已退款 退款成功 退款完成",
 }
+_SENT = frozenset(("fulfilled", "shipped", "sent", "dispatched", "已发货", "运输中"))
 _COUNTED = re.compile(r"(?P<n>\d{1,6})\s*[x×*]\s*(?P<after>.+)|(?P<before>.+?)\s*[x×*]\s*(?P<m>\d{1,6})")
 _STATUS = {alias: status for status, aliases in _STATUSES.items() for alias in aliases.split()}
 
@@ -154,13 +159,9 @@ def articles(rows: Iterable[Row], defaults: Defaults) -> Iterator[ArticleRow | R
         key, title = values.clean(said.get("key")), values.clean(said.get("title"))
         body = values.multiline(said.get("body"))
         language = places.language(values.clean(said.get("language")) or defaults.language)
-        missing = [
-            name
-            for name, value in (("key", key), ("title", title), ("body", body), ("language", language))
-            if not value
-        ]
-        if missing:
-            yield Rejected(row.line, f"no_{missing[0]}")
+        needed = {"no_key": key, "no_title": title, "no_body": body, "no_language": language}
+        if missing := [why for why, value in needed.items() if not value]:
+            yield Rejected(row.line, missing[0])
             continue
         if max(len(key), len(title)) > values.LONGEST:
             yield Rejected(row.line, "too_long", {"value": key[:80]})
@@ -174,28 +175,48 @@ def articles(rows: Iterable[Row], defaults: Defaults) -> Iterator[ArticleRow | R
 
 def said_in(kind: Kind, row: Row) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """What the row says, by our names, and what its other columns say. Of two columns with one meaning the
-    first that is filled counts."""
+    surest that is filled counts, then the first; addresses, numbers and tags of all of them."""
+    cells = flat(kind, row.cells)
     said: dict[str, Any] = {}
     others: list[tuple[str, Any]] = []
-    plan = _plan(kind, tuple(row.cells))
-    for (name, column), value in zip(plan, row.cells.values(), strict=True):
-        if value in _NOTHING:
+    ranks: dict[str, int] = {}
+    columns = plan(kind, tuple(cells))
+    for (name, rank, column), value in zip(columns, cells.values(), strict=True):
+        if value in _NOTHING or (type(value) is str and value.strip() in _BLANK and kind != "articles"):
             continue
         if name:
-            if name not in said:
-                said[name] = value
+            if name not in said or rank < ranks[name]:
+                said[name], ranks[name] = value, rank
+            elif name in MANY and rank == ranks[name]:
+                said[name] = values.several([*values.several(said[name]), *values.several(value)])
         elif column:
             others.append((column, value))
     return said, others
 
 
 _NOTHING: tuple[Any, ...] = ("", None, [], {})
+# what systems and people write where they have nothing
+_BLANK = frozenset(
+    (
+        *("-", "--", "—", "/", "\\N", "null", "NULL", "None", "NaN", "nan", "N/A", "n/a", "#N/A"),
+        *("无", "暂无", "無", "未填写", "未知"),
+    )
+)
 
 
-@lru_cache(maxsize=256)
-def _plan(kind: Kind, columns: tuple[str, ...]) -> tuple[tuple[str | None, str], ...]:
-    """Our name for each column, or its own; ("", "") for those that say nothing."""
-    return tuple((field_of(kind, column), "" if is_ignored(kind, column) else column) for column in columns)
+def flat(kind: Kind, cells: dict[str, Any]) -> dict[str, Any]:
+    """{"customer": {"email": …}} as a column "customer email", where that means something."""
+    if not any(type(value) is dict for value in cells.values()):
+        return cells
+    found: dict[str, Any] = {}
+    for name, value in cells.items():
+        if isinstance(value, dict) and name != "fields":
+            parts = {f"{name} {part}": one for part, one in value.items()}
+            if any(meaning(kind, column) for column in parts):
+                found |= {column: one for column, one in parts.items() if column not in cells}
+                continue
+        found[name] = value
+    return found
 
 
 def extra_of(others: list[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
@@ -221,36 +242,32 @@ def customer_of(
 ) -> CustomerRow:
     get = said.get
     notes: list[Note] = []
+    wrong: list[Wrong] = []
     country = _country(values.clean(said["country"])) if "country" in said else ""
     keys: list[tuple[str, str]] = []
     if "email" in said:
-        try:
-            keys = [("email", address) for address in values.emails(said["email"], notes)]
-        except Wrong as wrong:
-            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+        keys = [("email", address) for address in values.emails(said["email"], notes, wrong)]
     mail = keys[0][1] if keys else ""
     guessed: list[tuple[str, str, str]] = []
     if "phone" in said:
         region = places.region(country) if country else ""
-        try:
-            numbers = _phones(said["phone"], region, mail, defaults, notes)
-            keys += [("phone", number) for number in numbers]
-            if not country and numbers and (told := phones.country_of(numbers[0])):
-                guessed.append(("country", told, "phone"))
-        except Wrong as wrong:
-            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+        numbers = _phones(said["phone"], region, mail, defaults, notes, wrong)
+        keys += [("phone", number) for number in numbers]
+        if not country and numbers and (told := phones.country_of(numbers[0])):
+            guessed.append(("country", told, "phone"))
     if "ref" in said:
         try:
             if ref := values.key(said["ref"]):
                 keys.append(("ref", ref))
-        except Wrong as wrong:
-            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+        except Wrong as error:
+            wrong.append(error)
     if "telegram" in said:
         try:
             if known_as := values.handle(said["telegram"]):
                 keys.append(("telegram", f"@{known_as}"))
-        except Wrong as wrong:
-            rejected.append(Rejected(line, wrong.reason, {"value": wrong.value}))
+        except Wrong as error:
+            wrong.append(error)
+    rejected += [Rejected(line, one.reason, {"value": one.value}) for one in wrong]
     name = values.name(get("name", ""), notes) or _whole_name(said)
     if not name and mail and (told := guesses.name_from(mail)):
         guessed.append(("name", told, "email"))
@@ -284,7 +301,9 @@ _country = lru_cache(maxsize=4096)(places.country)
 _language = lru_cache(maxsize=4096)(places.language)
 
 
-def _phones(said: Any, region: str, mail: str, defaults: Defaults, notes: list[Note]) -> list[str]:
+def _phones(
+    said: Any, region: str, mail: str, defaults: Defaults, notes: list[Note], wrong: list[Wrong]
+) -> list[str]:
     """By the country the row names; else by that of its address, if the number is one there; else by the
     desk's."""
     if not region and mail and (told := guesses.region_from(mail)) and told != defaults.region:
@@ -294,7 +313,7 @@ def _phones(said: Any, region: str, mail: str, defaults: Defaults, notes: list[N
             found = []
         if found and not values.clean(said).startswith("+") and all(map(phones.is_valid, found)):
             return values.phones(said, told, notes)
-    return values.phones(said, region or defaults.region, notes)
+    return values.phones(said, region or defaults.region, notes, wrong)
 
 
 def _whole_name(said: dict[str, Any]) -> str:
@@ -319,20 +338,30 @@ def _order(group: list[tuple[Row, dict[str, Any]]], defaults: Defaults) -> Itera
         total, currency, lines = _amounts(group, currency, defaults)
         if not said.get("ordered_at"):
             raise Wrong("no_date", "")
-        status = values.clean(said.get("status")).lower()
         yield OrderRow(
             line,
             number,
             times.moment(said["ordered_at"], defaults),
-            _STATUS.get(status.replace(" ", "_").replace("-", "_"), status) or "pending",
+            _status(said),
             total,
             currency,
-            values.clean(said.get("tracking")),
+            values.clean(said.get("tracking")).removeprefix("No:"),
             tuple(lines),
             customer,
         )
     except Wrong as wrong:
         yield Rejected(line, wrong.reason, {"value": wrong.value, "number": number})
+
+
+def _status(said: dict[str, Any]) -> str:
+    """The order's; where a shop says apart what is paid and what is sent (Shopify), sent is further."""
+    status = values.clean(said.get("status")).lower()
+    plain = re.sub(r"[\s-]+", "_", status).removeprefix("wc_")
+    found = _STATUS.get(plain, status)
+    sent = values.clean(said.get("fulfilment")).lower()
+    if found in ("", "paid", "processing") and sent in _SENT:
+        return "shipped"
+    return found or _STATUS.get(sent, "pending")
 
 
 def _amounts(

@@ -13,16 +13,23 @@ from crm_store.importing.values import Defaults, Wrong, clean
 _DATE = [
     re.compile(r"(?P<y>\d{4})[-/.年]\s?(?P<m>\d{1,2})[-/.月]\s?(?P<d>\d{1,2})日?(?P<rest>.*)"),
     re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?P<rest>(?:\D.*)?)"),
-    re.compile(r"(?P<d>\d{1,2})\.\s?(?P<m>\d{1,2})\.\s?(?P<y>\d{4})(?P<rest>.*)"),
+    re.compile(r"(?P<d>\d{1,2})\.\s?(?P<m>\d{1,2})\.\s?(?P<y>\d{4}|\d{2}(?!\d))(?P<rest>.*)"),
     re.compile(
-        r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?[ -](?P<month>[A-Za-z]{3,9})\.?,?[ -](?P<y>\d{4}),?(?P<rest>.*)"
+        r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?[ -](?P<month>[A-Za-z]{3,9})\.?,?[ -]"
+        r"(?P<y>\d{4}|\d{2}(?![\d:])),?(?P<rest>.*)"
     ),
     re.compile(r"(?P<month>[A-Za-z]{3,9})\.? (?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4}),?(?P<rest>.*)"),
 ]
-_SLASHED = re.compile(r"(\d{1,2})[-/](\d{1,2})[-/](\d{4})(.*)")
+_SLASHED = re.compile(r"(\d{1,2})([-/])(\d{1,2})\2(\d{4}|\d{2}(?!\d))(.*)")
+_DIGITS = re.compile(r"(\d{8})(\d\d)(\d\d)(\d\d)")  # 20260305101112
+_IN_WORDS = re.compile(
+    r"([〇零○一二三四五六七八九]{4})年([一二三四五六七八九十]{1,3})月([一二三四五六七八九十]{1,3})日?(.*)"
+)
+_ASIDE = re.compile(r"\s*\([^()]*\)$")  # (China Standard Time)
+_NUMERALS = {numeral: digit for digit, numeral in enumerate("〇一二三四五六七八九")} | {"零": 0, "○": 0}
 _TIME = re.compile(
-    r"[T ]*(?:(?P<before>上午|下午|中午|晚上|am|pm)\s*)?(?P<h>\d{1,2})[:时点](?P<min>\d{1,2})?分?"
-    r"(?::?(?P<s>\d{1,2})秒?(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<after>am|pm)?\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
+    r"[T ]*(?:(?P<before>凌晨|早上|上午|中午|下午|傍晚|晚上|am|pm)\s*)?(?P<h>\d{1,2})[:时点](?P<min>\d{1,2})?分?"
+    r"(?::?(?P<s>\d{1,2})秒?(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<after>[ap]\.?m\.?)?\s*(?P<zone>z|(?:utc|gmt)?[+-]\d{2}:?\d{2}|(?:utc|gmt)?[+-]\d{2}|utc|gmt)?",
     re.IGNORECASE,
 )
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -45,7 +52,9 @@ def moment(value: Any, defaults: Defaults) -> datetime:
     if _SERIAL.fullmatch(text):
         days = timedelta(days=float(text))  # a spreadsheet's: days since the eve of 1900, a leap day too many
         return (datetime(1899, 12, 30, tzinfo=defaults.timezone) + days).astimezone(UTC)
-    text = _WEEKDAY.sub("", text)
+    if digits := _DIGITS.fullmatch(text):
+        text = f"{digits[1]} {digits[2]}:{digits[3]}:{digits[4]}"
+    text = _in_digits(_ASIDE.sub("", _WEEKDAY.sub("", text)))
     try:
         year, month, day, rest = _date(text, value, defaults)
         return _with_time(year, month, day, rest, value, defaults)
@@ -69,11 +78,11 @@ def _date(text: str, value: Any, defaults: Defaults) -> tuple[int, int, int, str
             continue
         parts = found.groupdict()
         month = int(parts["m"]) if "m" in parts else _month(parts["month"], value)
-        return int(parts["y"]), month, int(parts["d"]), parts["rest"]
+        return _year(parts["y"]), month, int(parts["d"]), parts["rest"]
     slashed = _SLASHED.fullmatch(text)
     if slashed is None:
         raise Wrong("date", value)
-    first, second = int(slashed[1]), int(slashed[2])
+    first, second = int(slashed[1]), int(slashed[3])
     if first > 12 or second > 12 or first == second:
         day_first = first > 12
     elif defaults.day_first is None:
@@ -81,7 +90,39 @@ def _date(text: str, value: Any, defaults: Defaults) -> tuple[int, int, int, str
     else:
         day_first = defaults.day_first
     day, month = (first, second) if day_first else (second, first)
-    return int(slashed[3]), month, day, slashed[4]
+    return _year(slashed[4]), month, day, slashed[5]
+
+
+def days_first(value: Any) -> bool | None:
+    """Whether a slashed date can only have its day first, or only its month; None for one that says neither."""
+    found = _SLASHED.fullmatch(unicodedata.normalize("NFKC", clean(value)))
+    if found is None:
+        return None
+    first, second = int(found[1]), int(found[3])
+    return first > 12 if (first > 12) != (second > 12) else None
+
+
+def _year(text: str) -> int:
+    """Of two digits the one that is not far ahead."""
+    return int(text) if len(text) == 4 else int(text) + (2000 if int(text) < 70 else 1900)
+
+
+def _in_digits(text: str) -> str:
+    """二〇二六年三月五日 as 2026年3月5日."""
+    found = _IN_WORDS.fullmatch(text)
+    if found is None:
+        return text
+    year = "".join(str(_NUMERALS[numeral]) for numeral in found[1])
+    return f"{year}年{_counted(found[2])}月{_counted(found[3])}日{found[4]}"
+
+
+def _counted(text: str) -> int:
+    tens, ten, ones = text.rpartition("十")
+    if not ten:
+        return _NUMERALS[text] if len(text) == 1 else 99
+    if len(tens) > 1 or len(ones) > 1:
+        return 99
+    return 10 * _NUMERALS.get(tens, 1) + _NUMERALS.get(ones, 0)
 
 
 def _month(name: str, value: Any) -> int:
@@ -100,14 +141,16 @@ def _with_time(year: int, month: int, day: int, rest: str, value: Any, defaults:
     if found is None:
         raise Wrong("date", value)
     hour, half = int(found["h"]), (found["before"] or found["after"] or "").lower()
-    if half in ("pm", "下午", "晚上") and hour < 12:
+    half = half.replace(".", "")
+    if (half in ("pm", "下午", "傍晚", "晚上") and hour < 12) or (half == "中午" and hour < 10):
         hour += 12
-    elif half in ("am", "上午") and hour == 12:
+    elif half in ("am", "凌晨", "早上", "上午") and hour == 12:
         hour = 0
     micro = int((found["f"] or "0").ljust(6, "0")[:6])
     local = datetime(year, month, day, hour, int(found["min"] or 0), int(found["s"] or 0), micro)  # noqa: DTZ001
     zone = (found["zone"] or "").upper()
+    zone = zone[3:] or "Z" if zone[:3] in ("UTC", "GMT") else zone
     if not zone:
         return local.replace(tzinfo=defaults.timezone).astimezone(UTC)
-    offset = "+00:00" if zone in ("Z", "UTC", "GMT") else zone
+    offset = "+00:00" if zone == "Z" else zone
     return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)

@@ -31,7 +31,8 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a file leaves unsaid. `region` is a country code for phones; `decimal` "" means: tell by form."""
+    """What a file leaves unsaid. `region` is a country code for phones; `decimal` "" means: tell by form, and
+    `usual` is the sign to take where the form does not tell."""
 
     timezone: tzinfo = UTC
     region: str = ""
@@ -39,10 +40,11 @@ class Defaults:
     language: str = ""
     decimal: str = ""
     day_first: bool | None = None
+    usual: str = ""
 
 
 class Note(NamedTuple):
-    """A value that is not as the file has it: corrected (`how` domain or width, `was` what stood there), or
+    """A value that is not as the file has it: corrected (`how` domain, width or form, `was` what stood there), or
     inferred (`how` phone or email, `was` what it was told from)."""
 
     field: str
@@ -56,6 +58,11 @@ LARGEST = 10**15  # minor units, as the API takes them: exact in every JSON read
 LONGEST = 200  # characters of a name, a number or a key: PostgreSQL cannot index some thousand
 
 _SEVERAL = re.compile(r"[,;|\n，；、]")
+_SPLIT_DOMAIN = re.compile(r"(@[\w-]+)[,，。、]\s?(com|cn|net|org|de)\b(?![.@\w])")
+# by signs, and by a stroke between two that are as long as a number
+_SEVERAL_PHONES = re.compile(
+    r"[,;|\n，；、]|/{1,2}(?=\s*\+)|(?:(?<=\d{7})|(?<=\d{4}[- ]\d{4}))\s?/\s?(?=[\d(][\d\s()-]{6})"
+)
 _YES = frozenset(("yes", "y", "true", "1", "on", "granted", "是", "同意", "已同意"))
 _NO = frozenset(("no", "n", "false", "0", "off", "withdrawn", "否", "不同意", "已撤回"))
 _WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0b\uff20\u3000]+")  # letters, digits, + @
@@ -65,6 +72,7 @@ _DIGITS = re.compile(r"\d[\d.,'’\s]*")
 _PLAIN_AMOUNT = re.compile(r"\d+\.\d{1,2}")
 _AMOUNT = re.compile(r"\d[\d.,]*|\d{1,3}(?:['’\s]\d{3})+(?:[.,]\d*)?")
 _NO_CENTS = re.compile(r"(?<=\d)[.,]\s?[-–—]{1,2}(?!\d)")
+_JIAO = re.compile(r"\s*[元块]\s*(?=\d)(?:(?P<jiao>\d)\s*[角毛])?\s*(?:(?P<fen>\d)\s*分)?$")
 _POWERS = {"万": 4, "萬": 4, "亿": 8, "億": 8}
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")  # 1,234,567; in India 12,34,567
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -125,8 +133,8 @@ def consents(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def emails(value: Any, notes: Notes | None = None) -> list[str]:
-    """Addresses in lower case. Raise Wrong for text that holds something else.
+def emails(value: Any, notes: Notes | None = None, wrong: list[Wrong] | None = None) -> list[str]:
+    """Addresses in lower case. Raise Wrong for text that holds something else; with `wrong`, that is put there.
 
     Slips in the domains of the big providers are corrected where there are `notes` to say so.
     """
@@ -138,15 +146,34 @@ def emails(value: Any, notes: Notes | None = None) -> list[str]:
     ):
         return [_provider(plain, notes)]
     found: list[str] = []
+    if type(value) is str and notes is not None and _SPLIT_DOMAIN.search(value):
+        was, value = value, _SPLIT_DOMAIN.sub(r"\1.\2", value)  # r@gmail,com
+        notes.append(Note("email", value, was, "form"))
     for part in several(value):
         text = unicodedata.normalize("NFKC", part).lower()
         bare = re.sub(r"^.*<([^<>]*)>$", r"\1", text).strip().removeprefix("mailto:")
         bare = re.sub(r" ?([@.]) ?", r"\1", bare)  # "anna @ example . com"; other spaces may stand for a sign
-        if len(bare) > 254 or not _ADDRESS.fullmatch(bare) or ".." in bare or bare[0] == "." or ".@" in bare:
-            raise Wrong("email", part)
-        if notes is not None and not part.isascii() and bare.isascii() and _WIDE.search(part):
+        mended = bare
+        if notes is not None:
+            mended = re.sub(r"@{2,}", "@", bare.replace("。", ".")).rstrip(".")
+            host = mended.rpartition("@")[2]
+            mended += guesses.ENDINGS.get(host, "") if "." not in host else ""
+        if (
+            len(mended) > 254
+            or not _ADDRESS.fullmatch(mended)
+            or ".." in mended
+            or mended[0] == "."
+            or ".@" in mended
+        ):
+            if wrong is None:
+                raise Wrong("email", part)
+            wrong.append(Wrong("email", part))
+            continue
+        if notes is not None and mended != bare:
+            notes.append(Note("email", mended, part, "form"))
+        elif notes is not None and not part.isascii() and bare.isascii() and _WIDE.search(part):
             notes.append(Note("email", bare, part, "width"))
-        found.append(_provider(bare, notes))
+        found.append(_provider(mended, notes))
     return list(dict.fromkeys(found))
 
 
@@ -161,17 +188,27 @@ def _provider(address: str, notes: Notes | None) -> str:
     return f"{local}@{better}"
 
 
-def phones(value: Any, region: str, notes: Notes | None = None) -> list[str]:
-    """Numbers in E.164. `region` reads those without a country code. Raise Wrong."""
+def phones(
+    value: Any, region: str, notes: Notes | None = None, wrong: list[Wrong] | None = None
+) -> list[str]:
+    """Numbers in E.164. `region` reads those without a country code. Raise Wrong; with `wrong`, put it there."""
     if type(value) is str and (number := plain_phone(value, region)):
         return [number]
-    parts = map(clean, re.split(r"[,;|\n，；、]|/{1,2}(?=\s*\+)", multiline(value)))
+    value = listed(value)
+    text = "\n".join(map(multiline, value)) if isinstance(value, list) else multiline(value)
     found = []
-    for part in parts:
-        if part:
+    for part in map(clean, _SEVERAL_PHONES.split(text)):
+        if part in ("", "-", "/"):
+            continue
+        try:
             found.append(phone(part, region))
-            if notes is not None and _WIDE.search(part):
-                notes.append(Note("phone", found[-1], part, "width"))
+        except Wrong as error:
+            if wrong is None:
+                raise
+            wrong.append(error)
+            continue
+        if notes is not None and _WIDE.search(part):
+            notes.append(Note("phone", found[-1], part, "width"))
     return list(dict.fromkeys(found))
 
 
@@ -253,19 +290,13 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
     if amount is None:
         raise Wrong("amount", value)
     behind = text[amount.end() :]
+    if jiao := _JIAO.match(behind):
+        return _in_jiao(text, amount, jiao, currency, defaults, value)
     power = _POWERS.get(behind[:1], 0)
-    around = (text[: amount.start()] + " " + behind[power > 0 :]).replace(" ", "")
+    before, after = text[: amount.start()], behind[power > 0 :]
+    around = f"{before} {after}"
     negative = "-" in around or "−" in around or ("(" in around and ")" in around)
-    sign = around.translate({ord(c): None for c in "-−+()"})
-    named = _currency(currency, value)
-    candidates = symbols(sign) if sign else ()
-    if sign and not candidates:
-        raise Wrong("currency", value)
-    wanted = named or (defaults.currency if not sign or defaults.currency in candidates else candidates[0])
-    if not wanted:
-        raise Wrong("currency_missing", value)
-    if sign and wanted not in candidates:
-        raise Wrong("currency", value)
+    wanted = _meant(before, after, currency, defaults, value)
     digits = amount.group()
     if digits.isdecimal() or (defaults.decimal != "," and _PLAIN_AMOUNT.fullmatch(digits)):
         number = Decimal(digits)
@@ -274,13 +305,51 @@ def money(value: Any, currency: str, defaults: Defaults) -> tuple[int, str]:
         if not _AMOUNT.fullmatch(digits):
             raise Wrong("amount", value)
         decimal = defaults.decimal or ("." if power else "")
-        number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), decimal, value)
+        number = _number(re.sub(r"['’\s]", "", digits), exponent(wanted), decimal, value, defaults.usual)
     minor = number.scaleb(exponent(wanted) + power)
     if minor != minor.to_integral_value():
         raise Wrong("amount_precision", value)
     if abs(minor) > LARGEST:
         raise Wrong("amount", value)
     return (-int(minor) if negative else int(minor)), wanted
+
+
+def _meant(before: str, after: str, currency: str, defaults: Defaults, value: Any) -> str:
+    """The currency that another column, what stands around a number, or else the desk says. Raise Wrong."""
+    named = _currency(currency, value)
+    signs = [_bare(before), _bare(after)]
+    candidates = symbols("".join(signs)) if any(signs) else ()
+    if all(signs) and not candidates:  # 人民币99元, $5 USD
+        first, second = map(symbols, signs)
+        candidates = tuple(code for code in first if code in second)
+    if any(signs) and not candidates:
+        raise Wrong("currency", value)
+    wanted = named or (
+        defaults.currency if not candidates or defaults.currency in candidates else candidates[0]
+    )
+    if not wanted:
+        raise Wrong("currency_missing", value)
+    if candidates and wanted not in candidates:
+        raise Wrong("currency", value)
+    return wanted
+
+
+def _bare(around: str) -> str:
+    return re.sub(r"(?<=[元圆])[整正]$", "", around.translate(_NO_SIGNS)).replace("圆", "元")
+
+
+_NO_SIGNS = {ord(c): None for c in " -−+()"}
+
+
+def _in_jiao(
+    text: str, yuan: re.Match[str], jiao: re.Match[str], currency: str, defaults: Defaults, value: Any
+) -> tuple[int, str]:
+    """12元5角3分."""
+    wanted = _meant(text[: yuan.start()], "元", currency, defaults, value)
+    if not yuan.group().strip().isdecimal() or wanted != "CNY":
+        raise Wrong("amount", value)
+    minor = int(yuan.group()) * 100 + int(jiao["jiao"] or 0) * 10 + int(jiao["fen"] or 0)
+    return -minor if "-" in text[: yuan.start()] else minor, wanted
 
 
 def _currency(text: str, value: Any) -> str:
@@ -293,7 +362,7 @@ def _currency(text: str, value: Any) -> str:
     return found[0]
 
 
-def _number(text: str, digits: int, decimal: str, value: Any) -> Decimal:
+def _number(text: str, digits: int, decimal: str, value: Any, usual: str = "") -> Decimal:
     text = text.rstrip(".,")
     points, commas = text.count("."), text.count(",")
     if decimal:
@@ -304,7 +373,7 @@ def _number(text: str, digits: int, decimal: str, value: Any) -> Decimal:
         sign = "." if points else ","
         whole_part, fraction = text.split(sign)
         if len(fraction) == 3 and digits != 3 and re.fullmatch(r"[1-9]\d{0,2}", whole_part):
-            if sign == "." and digits > 0:
+            if sign == "." and digits > 0 and usual != ",":
                 raise Wrong("amount_ambiguous", value)  # 1.234: a thousand and more, or one and a bit?
             sign = "," if sign == "." else "."
     else:

@@ -1,6 +1,7 @@
 """Customers become rows: a batch is a few look-ups, decisions in memory, and a few statements.
 
-A customer is found by e-mail, then phone, then the file's own reference, then a Telegram handle. An imported
+A customer is found by e-mail, then phone, then the file's own reference, then a Telegram handle. A phone is not
+enough where the row has another reference, or another address and name: families share one. An imported
 address says who wrote it down, not who holds it: it is an identity that is not verified. What a file says
 replaces what was there, what it leaves empty changes nothing; when one file speaks of a customer twice, the
 first row counts and later ones only add. What was inferred gives way to what is said.
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, update
 
 from crm_store import schema
-from crm_store.importing import bulk
+from crm_store.importing import bulk, guesses
 from crm_store.importing.report import Batch, Change, Seen
 from crm_store.importing.rows import CustomerRow, Rejected
 from crm_store.importing.runs import plain
@@ -53,6 +54,8 @@ class Contacts:
     changed: set[int] = field(default_factory=set)
     marked: set[int] = field(default_factory=set)
     identities: list[tuple[int, str, str, str]] = field(default_factory=list)
+    called: dict[int, str] = field(default_factory=dict)  # names of those whom a row knows by phone alone
+    held: dict[int, set[bulk.Key]] = field(default_factory=dict)  # … and their addresses and references
     _next: list[int] = field(default_factory=list)
 
     def fetch(self, people: list[CustomerRow], *, whole: bool = True) -> None:
@@ -66,15 +69,46 @@ class Contacts:
         for row in bulk.by_ids(self.tx, mark, ids, "contact_id"):
             contact_id, name, *values = row
             self.marks.setdefault(contact_id, {})[name] = tuple(values)
+        by_phone = [person for person in people if self._is_known_by_phone(person)]
+        self._fetch_holders({self.owners[key] for one in by_phone for key in one.keys if key in self.owners})
         strangers = sum(not any(key in self.owners for key in person.keys) for person in people)
-        self._next = list(bulk.draw_ids(self.tx, contact, strangers))[::-1]
+        self._next = list(bulk.draw_ids(self.tx, contact, strangers + len(by_phone)))[::-1]
+
+    def _is_known_by_phone(self, row: CustomerRow) -> bool:
+        """And is said to have more, by which it may be somebody else."""
+        spaces = [space for space, _ in row.keys]
+        first = next((key[0] for key in row.keys if key in self.owners), "")
+        return first == "phone" and ("email" in spaces or "ref" in spaces)
+
+    def _fetch_holders(self, ids: set[int]) -> None:
+        for number, name in bulk.by_ids(self.tx, contact, ids, only=("id", "name")):
+            self.called[number] = name
+        for number, space, user_id in bulk.by_ids(
+            self.tx, identity, ids, "contact_id", only=("contact_id", "space", "user_id")
+        ):
+            if space in ("email", "ref"):
+                self.held.setdefault(number, set()).add((space, user_id))
 
     def find(self, row: CustomerRow) -> tuple[int, str] | None:
         """Whom the row is about, and by which key."""
         for key in row.keys:
-            if (owner := self.owners.get(key)) is not None:
+            owner = self.owners.get(key)
+            if owner is not None and not (key[0] == "phone" and self._only_shares_it(row, owner)):
                 return owner, key[0]
         return None
+
+    def _only_shares_it(self, row: CustomerRow, owner: int) -> bool:
+        """Whether a phone is one that several use: a family's, an office's. They have another reference, or
+        another address and another name."""
+        held = self.held.get(owner, set())
+        spaces = {space for space, _ in held}
+        said = {key for key in row.keys if key[0] in spaces}
+        if not said.isdisjoint(held):
+            return False
+        if "ref" in {space for space, _ in said}:
+            return True
+        name = self.known[owner]["name"] if owner in self.known else self.called.get(owner, "")
+        return "email" in {space for space, _ in said} and guesses.are_others(name, row.name)
 
     def take(self, row: CustomerRow) -> Outcome:
         """A row about a customer."""
@@ -170,6 +204,8 @@ class Contacts:
         fresh = False
         for key in row.keys:
             owner = self.owners.get(key)
+            if owner in (None, contact_id) and key[0] in ("email", "ref"):
+                self.held.setdefault(contact_id, set()).add(key)
             if owner is None:
                 self.owners[key] = contact_id
                 self.identities.append((contact_id, *key, row.name))

@@ -24,11 +24,12 @@ def test_an_import_says_what_came_of_it_and_can_be_undone(cli: Cli) -> None:
     assert out.splitlines() == [
         "2 new, 0 updated, 1 unchanged",
         "1 duplicates, 1 values corrected, 2 inferred",
+        "1 rejected, rows or single values of rows: each below with its line",
     ]
     assert "to take it back: wellheard import undo 1" in err
     assert "line 4: again what line 2 is about (by email)" in err
     assert "line 2: email 'anna@gmial.com' corrected to 'anna@gmail.com'" in err
-    assert "line 5: email (value 'nope')" in err
+    assert "line 5: this is no e-mail address: 'nope'" in err
     assert "nothing changed: this file is import 1" in cli("import", "customers", file)[1]
     listed = cli("imports")[0].splitlines()
     assert [line.split("\t")[0] for line in listed] == ["2", "1"]

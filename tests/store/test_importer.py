@@ -185,7 +185,7 @@ async def test_customers_are_found_by_address_then_phone_then_reference(store: S
         ",,A@EXAMPLE.com,,Berlin\n"
         ",,new@example.com,+49 30 1111111,\n"
         "K1,Anna B.,,,\n"
-        ",Other,other@example.com,+49301111111,\n"
+        ",Anna,other@example.com,+49301111111,\n"
     )
     report = await bring(store, "customers", tmp_path, text, now=LATER)
     anna = (await store.read(people))[0]
@@ -195,6 +195,32 @@ async def test_customers_are_found_by_address_then_phone_then_reference(store: S
     assert {key[2] for key in await store.read(keys)} == {
         *("a@example.com", "new@example.com", "other@example.com", "+49301111111", "K1")
     }
+
+
+@pytest.mark.parametrize(
+    ("rows", "customers"),
+    [
+        ("Anna Smith,a@x.cc,+12125550123,\nBob Smith,b@x.cc,+12125550123,\n", 2),
+        ("Anna,,+12125550123,R1\nAnna,,+12125550123,R2\n", 2),
+        ("Anna Smith,a@x.cc,+12125550123,\nA. Smith,b@x.cc,+12125550123,\n", 1),
+        ("Anna Smith,a@x.cc,+12125550123,\n,b@x.cc,+12125550123,\n", 1),
+        ("Anna Smith,a@x.cc,+12125550123,\nBob,,+12125550123,\n", 1),
+        ("Anna Smith,a@x.cc,+12125550123,R1\nAnna Smith,b@x.cc,+12125550123,R1\n", 1),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_phone_that_a_family_shares_makes_them_no_one_customer(
+    store: Store, tmp_path: Path, rows: str, customers: int, apart: bool
+) -> None:
+    head, lines = "name,email,phone,ref\n", rows.splitlines()
+    for text in [head + line for line in lines] if apart else [head + rows]:
+        report = await bring(store, "customers", tmp_path, text)
+    assert len(await store.read(people)) == customers
+    assert [one.reason_key for one in report.rejected] == ["identity_taken"] * (customers - 1)
+    before = await store.read(everything)
+    again = await bring(store, "customers", tmp_path, text, now=LATER)
+    assert (again.new, again.updated) == (0, 0)
+    assert await store.read(everything) == before
 
 
 async def test_an_address_stays_with_who_has_it_and_is_reported(store: Store, tmp_path: Path) -> None:
