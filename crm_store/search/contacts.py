@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, column, or_, select, table
 
 from crm_store import schema
-from crm_store.rows import is_postgresql
 from crm_store.search import names, naming, phones, state, veil
 from crm_store.search.fold import name_key
-from crm_store.search.query import fetched, sql, sql_once
+from crm_store.search.query import fetched, sql
 from crm_store.search.rank import LEAST, Asked
 
 AMBIGUOUS = 6.0  # names that fit so nearly as well as the best are shown before a second bearer of it
@@ -77,13 +76,6 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         "lower": bare.lower(),
         "hash": "#" + bare,
     }
-    if text.startswith("@"):
-        handle = name_key(text)
-        asked.append(
-            "SELECT 3, n.contact_id, 'handle' FROM search_name n WHERE n.id = :handle UNION ALL"
-            " SELECT 3, c.contact_id, 'handle' FROM search_contact c WHERE c.name_id = :handle"
-        )
-        values["handle"] = naming.named(tx, [handle]).get(handle, 0) if handle else 0
     if digits.isdecimal() and digits.isascii() and len(digits) >= _SHORTEST_NUMBER:
         national = digits.lstrip("0") if len(digits) > 6 else digits
         low, below = veil.tail_asked(
@@ -104,10 +96,9 @@ def _exact(tx: Connection, text: str) -> dict[int, str]:
         " SELECT (SELECT min(space) FROM identity WHERE space > spaces.space) FROM spaces"
         " WHERE spaces.space IS NOT NULL) " + " UNION ALL ".join(asked) + " LIMIT 200"
     )
-    if is_postgresql(tx):
-        rows = sorted(map(tuple, fetched(tx, statement, **values)))
-    else:
-        rows = sorted(map(tuple, tx.execute(sql(statement), values)))
+    rows = sorted(map(tuple, fetched(tx, statement, **values)))
+    if text.startswith("@") and (not rows or rows[0][0] > 3) and (handle := name_key(text)):
+        rows = [*((3, number, "handle") for number in naming.bearing(tx, handle, 200)), *rows]
     if sealed and any(place == 4 for place, _, _ in rows):  # a hash may be another's too
         whose = _phones(tx, identity.c.contact_id.in_([number for place, number, _ in rows if place == 4]))
         fit = {number for number, phone in whose if phone.endswith(national)}
@@ -174,8 +165,9 @@ def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
          for number, (_, n, score, why) in found.names.items() if score >= LEAST),
         key=lambda row: (-row[0], row[2]),
     )[: 3 * limit]  # fmt: skip
-    bearers, unread = _bearers(tx, [number for _, _, number, _ in ordered], limit)
-    behind = {contact_id: (score, why) for contact_id, score, why in names.behind(tx, asked, unread)}
+    ids = [number for _, _, number, _ in ordered]
+    bearers = found.index.bearers(ids, ids[:limit], limit)
+    behind = {contact_id: (score, why) for contact_id, score, why in names.behind(found)}
     hits: dict[int, Hit] = {}
     second: dict[int, Hit] = {}
     for rank, score, number, why in ordered:
@@ -218,27 +210,3 @@ def _both_kinds(best: list[Hit], first: list[Hit], limit: int, least: float) -> 
 
 def _order(hit: Hit) -> tuple[float, int]:
     return -hit.score, hit.contact_id
-
-
-def _bearers(tx: Connection, name_ids: list[int], limit: int) -> tuple[dict[int, list[int]], list[int]]:
-    """Some contacts of each name, and those that the index has not read yet."""
-    values: dict[str, object] = {"tail": names.TAIL}
-    if is_postgresql(tx):  # one text, so that it is planned but once
-        statement = (
-            "SELECT id, contact_id FROM search_name WHERE id = ANY(CAST(:ids AS integer[])) UNION ALL"
-            " SELECT f.* FROM unnest(CAST(:first AS integer[])) n(id) CROSS JOIN LATERAL"
-            " (SELECT name_id, contact_id FROM search_contact WHERE name_id = n.id LIMIT :limit) f"
-        )
-        values |= {"ids": name_ids, "first": name_ids[:limit], "limit": limit}
-    else:
-        listed = ", ".join(str(int(number)) for number in name_ids)
-        first = f"SELECT id AS name_id, contact_id FROM search_name WHERE id IN ({listed})"
-        further = "SELECT * FROM (SELECT name_id, contact_id FROM search_contact WHERE name_id = {n} LIMIT {k}) t{n}"
-        each = [further.format(n=int(number), k=int(limit)) for number in name_ids[:limit]]
-        statement = " UNION ALL ".join([first, *each])
-    statement += " UNION ALL SELECT 0, b.id FROM (" + names.BEHIND + ") b"
-    found: dict[int, list[int]] = {}
-    rows = fetched(tx, statement, **values) if is_postgresql(tx) else tx.execute(sql_once(statement), values)
-    for name_id, contact_id in rows:
-        found.setdefault(name_id, []).append(contact_id)
-    return found, found.pop(0, [])

@@ -17,6 +17,7 @@ from crm_store import schema
 from crm_store.db import Store
 from crm_store.rows import is_postgresql
 from crm_store.search import naming, phones, state, tables, texts, tokens, veil
+from crm_store.search.bearers import book
 from crm_store.search.query import listed, slices, sql, sql_once
 
 BATCH = 500  # rows a transaction: the writer is free again after 40 ms
@@ -114,7 +115,7 @@ def forget_contact(tx: Connection, contact_id: int) -> None:
     tables.remove(
         tx, "search_message", [(r.id, tokens.of_text(r.subject, r.text)) for r in rows if r.id <= read]
     )
-    naming.write(tx, {contact_id: set()}, naming.held_by(tx, [contact_id]))
+    naming.write(tx, {contact_id: set()}, book(tx).held_by([contact_id]))
     phones.drop(tx, [contact_id])
     gone: dict[state.Kind, list[int]] = {
         "contact": [contact_id],
@@ -149,7 +150,7 @@ def forget_contacts(tx: Connection, contact_ids: Sequence[int]) -> None:
             for number in some
             if number not in due
         }
-        held |= naming.held_by(tx, sorted(due)) if due else {}
+        held |= book(tx).held_by(sorted(due)) if due else {}
         naming.write(tx, {number: set() for number in some}, held)
         tails = naming.tails(tx, some)
         if due:
@@ -234,7 +235,7 @@ def _due(tx: Connection, limit: int) -> int:
         read = state.cursors(tx).get(kind, 0)
         known = [number for number in ids if number <= read]  # what is new is read as such
         if known and kind == "contact":
-            naming.index(tx, known, naming.held_by(tx, known))
+            naming.index(tx, known, book(tx).held_by(known))
         elif known:
             _INDEXERS[kind](tx, known)
         tx.execute(

@@ -18,12 +18,6 @@ from crm_store.search.query import Query, all_of, any_of, prefix, token
 from crm_store.search.rank import Asked, likeness
 
 SPELLINGS = 12  # of one word that are tried
-TAIL = 1000  # contacts behind the index that are looked at one by one
-BEHIND = (  # whom the index has not read yet
-    "SELECT id FROM (SELECT id FROM contact WHERE id >"
-    " coalesce((SELECT value FROM search_state WHERE name = 'contact'), 0) ORDER BY id DESC LIMIT :tail) n"
-    " UNION SELECT id FROM search_due WHERE kind = 'contact'"
-)
 GOOD = 84.0  # with names that fit so well, wider questions are not asked
 
 
@@ -48,9 +42,9 @@ class Found:
         self.take(rows)
         return len(rows)
 
-    def most_borne(self, query: Query) -> None:
-        """Take, of thousands that fit equally well, those that most people bear."""
-        self.take(self.index.most_borne(query, 60))
+    def most_borne(self, *queries: Query) -> None:
+        """Take, of thousands that fit each of these equally well, those that most people bear."""
+        self.take(self.index.most_borne(queries, 60))
 
     def enough(self, good: float = GOOD) -> bool:
         return sum(score >= good for _, _, score, _ in self.names.values()) >= self.wanted
@@ -64,7 +58,7 @@ def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
     found = Found(tx, asked, wanted)
     likely = list(_likely(asked))
     found.index.soon(
-        names=[*likely, *(token("w" + word) for word in _splits(asked))],
+        names=[*likely, *_perhaps(asked)],
         words=[]
         if asked.run
         else [*map(_less, asked.words), *map(_threes, filter(_has_threes, asked.words))],
@@ -94,6 +88,19 @@ def _likely(asked: Asked) -> Iterable[Query]:
         if max(map(len, asked.letters)) > 3:
             yield from (token(kind + letters) for letters in asked.slurred for kind in "qp")
             yield from (prefix("p" + letters) for letters in asked.letters[:2])
+
+
+def _perhaps(asked: Asked) -> Iterable[Query]:
+    """What some come to ask, where the likely questions bring too few."""
+    if len(asked.run) > 1:
+        yield _turned(asked.run)
+        yield from map(token, _patterns(asked.run))
+    yield from (token("w" + word) for word in _splits(asked))
+
+
+def _patterns(run: str) -> list[str]:
+    """What thousands of names share with a short one."""
+    return [*tokens.gapped(run), *(tokens.pairs(run) if len(run) == 3 else ())]
 
 
 def _read_so(reading: Sequence[str]) -> Query:
@@ -139,12 +146,9 @@ def _by_characters(found: Found) -> None:
             return
         found.ask(any_of(token(kind + heard) for heard in asked.heard for kind in "qp"))
     if len(run) > 1 and not found.enough():
-        turned = _turned(run)
-        found.index.soon(names=[turned, *map(token, tokens.gapped(run))])
-        found.ask(turned)
-        if len(run) in (2, 3):
-            for pattern in (*tokens.gapped(run), *(tokens.pairs(run) if len(run) == 3 else ())):
-                found.most_borne(token(pattern))
+        found.ask(_turned(run))
+        if patterns := _patterns(run):
+            found.most_borne(*map(token, patterns))
         elif found.best() < GOOD:
             found.ask(any_of(all_of(map(token, some)) for some in _all_but_one(run[:8])))
     if found.best() < GOOD and len(run) > 2:  # "张三先生", "王伟经理"
@@ -278,12 +282,14 @@ def _close(word: str, others: Iterable[tuple[str, int]]) -> dict[str, int]:
     return {other: n for other, n in others if likeness(word, other) > 0.6}
 
 
-def behind(tx: Connection, asked: Asked, ids: Sequence[int]) -> list[tuple[int, float, str]]:
+def behind(found: Found) -> list[tuple[int, float, str]]:
     """Contacts that the index has not read yet, scored one by one: (contact, score, why)."""
-    found = []
-    if ids:
-        names = naming.names_of(tx, lambda column: column.in_(ids))
-        for number in ids:  # those too who bear none any more: the index still believes it
-            score, why = max((asked.fits(key) for key in names.get(number, ())), default=(0.0, ""))
-            found.append((number, score, why))
-    return found
+    ids = found.index.behind()
+    if not ids:
+        return []
+    scored = []
+    names = naming.names_of(found.tx, lambda column: column.in_(ids))
+    for number in ids:  # those too who bear none any more: the index still believes it
+        score, why = max((found.asked.fits(key) for key in names.get(number, ())), default=(0.0, ""))
+        scored.append((number, score, why))
+    return scored

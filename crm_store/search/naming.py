@@ -12,6 +12,7 @@ from crm_store import schema
 from crm_store.rows import is_postgresql
 from crm_store.search import phones, tables, tokens, veil
 from crm_store.search.asking import asking
+from crm_store.search.bearers import book
 from crm_store.search.fold import name_key
 from crm_store.search.query import any_of, listed, listing, slices, sql, sql_once, token
 
@@ -58,24 +59,10 @@ def tails(tx: Connection, ids: Sequence[int]) -> list[phones.Tail]:
     ]
 
 
-def held_by(tx: Connection, contact_ids: Sequence[int]) -> dict[int, set[int]]:
-    """Which names these contacts bear in the index. It is ordered by name: this reads all of it (100 ms at a
-    million contacts), for which it is half the size."""
-    held: dict[int, set[int]] = {}
-    these = listed(contact_ids)
-    statement = (
-        f"SELECT contact_id, id FROM search_name WHERE contact_id IN ({these})"
-        f" UNION ALL SELECT contact_id, name_id FROM search_contact WHERE contact_id IN ({these})"
-    )
-    for contact_id, name_id in tx.execute(sql_once(statement)):
-        held.setdefault(contact_id, set()).add(name_id)
-    return held
-
-
 def write(tx: Connection, wanted: dict[int, set[str]], held: dict[int, set[int]] | None = None) -> None:
-    """Write who bears which names, instead of those `held`, and keep the counts of names and words."""
+    """Write who bears which names, instead of those `held`, and keep the counts of words."""
     held = held or {}
-    ids = _ensure(tx, "search_name", "key", {key for keys in wanted.values() for key in keys})
+    ids = _ensure_names(tx, {key for keys in wanted.values() for key in keys})
     gone = [
         (name_id, contact_id)
         for contact_id, before in held.items()
@@ -87,104 +74,60 @@ def write(tx: Connection, wanted: dict[int, set[str]], held: dict[int, set[int]]
         for key in keys
         if ids[key] not in held.get(contact_id, ())
     ]
-    counts = Counter(name_id for name_id, _ in new)
-    counts.subtract(name_id for name_id, _ in gone)
-    if gone:
-        _take_away(tx, gone)
-    if new:
-        _give(tx, new)
-    _count(tx, "search_name", counts)
-    for some in slices(sorted({name_id for name_id, _ in gone})):
-        rows = tx.execute(
-            sql_once(f"SELECT id, key FROM search_name WHERE n <= 0 AND id IN ({listed(some)})")
-        )
-        orphans = [(number, veil.opened(tx, key)) for number, key in rows]
-        tables.remove(tx, "search_name", [(number, _name_tokens(key)) for number, key in orphans])
-        tables.delete(tx, "search_name", [number for number, _ in orphans])
-        _count_words(tx, [key for _, key in orphans], -1)
-
-
-def _give(tx: Connection, new: list[tuple[int, int]]) -> None:
-    """Note who bears a name: most names have one bearer, who stands beside the name itself."""
-    free: set[int] = set()
-    for some in slices(sorted({name_id for name_id, _ in new})):
-        statement = f"SELECT id FROM search_name WHERE contact_id IS NULL AND id IN ({listed(some)})"
-        free.update(tx.execute(sql_once(statement)).scalars())
-    first: dict[int, int] = {}
-    others: list[dict[str, int]] = []
-    for name_id, contact_id in new:
-        if name_id in free and name_id not in first:
-            first[name_id] = contact_id
-        else:
-            others.append({"name": name_id, "contact": contact_id})
-    if first:
-        tx.execute(
-            sql("UPDATE search_name SET contact_id = :contact WHERE id = :name"),
-            [{"name": name_id, "contact": contact_id} for name_id, contact_id in first.items()],
-        )
-    if others:
-        tx.execute(sql("INSERT INTO search_contact (contact_id, name_id) VALUES (:contact, :name)"), others)
-
-
-def _take_away(tx: Connection, gone: list[tuple[int, int]]) -> None:
-    """The contacts do not bear the names any more; another bearer moves up beside the name."""
-    rows = [{"name": name_id, "contact": contact_id} for name_id, contact_id in gone]
-    tx.execute(sql("DELETE FROM search_contact WHERE contact_id = :contact AND name_id = :name"), rows)
-    tx.execute(
-        sql(
-            "UPDATE search_name SET contact_id ="
-            " (SELECT min(c.contact_id) FROM search_contact c WHERE c.name_id = search_name.id)"
-            " WHERE id = :name AND contact_id = :contact"
-        ),
-        rows,
-    )
-    tx.execute(
-        sql(
-            "DELETE FROM search_contact WHERE name_id = :name"
-            " AND contact_id = (SELECT contact_id FROM search_name WHERE id = :name)"
-        ),
-        [{"name": row["name"]} for row in rows],
-    )
+    orphans = [(number, veil.opened(tx, key)) for number, key in book(tx).change(new, gone)]
+    tables.remove(tx, "search_name", [(number, _name_tokens(key)) for number, key in orphans])
+    _count_words(tx, [key for _, key in orphans], -1)
 
 
 def named(tx: Connection, keys: Iterable[str]) -> dict[str, int]:
     """The ids of names by their keys."""
     wanted = set(keys)
     known: dict[str, int] = {}
+    index = asking(tx)
     for some in slices(sorted(wanted)):
         query = any_of(token(tokens.of_key(key)) for key in some)
-        found = asking(tx).names(query, 4 * len(some) + 100)
-        known |= {key: number for number, key, _ in found if key in wanted}
+        known |= {key: number for number, key, _ in index.names(query, 4 * len(some) + 100) if key in wanted}
     return known
 
 
-def _ensure(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
-    """The ids of these names or words; those that are new are added, with their tokens."""
-    is_name = table == "search_name"
-    known = named(tx, keys) if is_name else _ids(tx, table, column, keys)
+def bearing(tx: Connection, key: str, limit: int) -> list[int]:
+    """Some of the contacts that bear just this name."""
+    index = asking(tx)
+    ids = [number for number, other, _ in index.names(token(tokens.of_key(key))) if other == key]
+    return [contact_id for some in index.bearers(ids, ids, limit).values() for contact_id in some]
+
+
+def _ensure_names(tx: Connection, keys: set[str]) -> dict[str, int]:
+    """The ids of these names; those that are new are added, with their tokens and words."""
+    known = named(tx, keys)
     fresh = sorted(keys - known.keys())
     if not fresh:
         return known
-    highest = tx.execute(sql(f"SELECT max(id) FROM {table}")).scalar() or 0
-    added = {key: highest + i for i, key in enumerate(fresh, 1)}
-    tx.execute(
-        sql(f"INSERT INTO {table} (id, {column}, n) VALUES (:id, :key, 0)"),
-        [{"id": number, "key": veil.shut(tx, key)} for key, number in added.items()],
-    )
-    rows = [(number, _name_tokens(key) if is_name else tokens.of_word(key)) for key, number in added.items()]
-    tables.add(tx, table, rows)
-    if is_name:
-        _count_words(tx, fresh, 1)
+    added = dict(zip(fresh, book(tx).add([veil.shut(tx, key) for key in fresh]), strict=True))
+    tables.add(tx, "search_name", [(number, _name_tokens(key)) for key, number in added.items()])
+    _count_words(tx, fresh, 1)
     return known | added
 
 
-def _ids(tx: Connection, table: tables.Index, column: str, keys: set[str]) -> dict[str, int]:
+def _ensure_words(tx: Connection, words: set[str]) -> dict[str, int]:
+    """The same for words."""
     known: dict[str, int] = {}
-    for some in slices(sorted(keys)):
-        statement = listing(f"SELECT {column}, id FROM {table} WHERE {column} IN :keys", is_postgresql(tx))
-        stored = {veil.shut(tx, key): key for key in some}
-        known |= {stored[key]: number for key, number in tx.execute(statement, {"keys": list(stored)})}
-    return known
+    statement = listing("SELECT word, id FROM search_word WHERE word IN :keys", is_postgresql(tx))
+    for some in slices(sorted(words)):
+        stored = {veil.shut(tx, word): word for word in some}
+        rows = tx.execute(statement, {"keys": list(stored)})
+        known |= {stored[word]: number for word, number in rows}
+    fresh = sorted(words - known.keys())
+    if not fresh:
+        return known
+    highest = tx.execute(sql("SELECT max(id) FROM search_word")).scalar() or 0
+    added = {word: highest + i for i, word in enumerate(fresh, 1)}
+    tx.execute(
+        sql("INSERT INTO search_word (id, word, n) VALUES (:id, :word, 0)"),
+        [{"id": number, "word": veil.shut(tx, word)} for word, number in added.items()],
+    )
+    tables.add(tx, "search_word", [(number, tokens.of_word(word)) for word, number in added.items()])
+    return known | added
 
 
 def _name_tokens(key: str) -> set[str]:
@@ -195,8 +138,11 @@ def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:
     words = Counter(word for key in names for word in set(tokens.words_of(key)))
     if not words:
         return
-    ids = _ensure(tx, "search_word", "word", set(words))
-    _count(tx, "search_word", Counter({ids[word]: by * count for word, count in words.items()}))
+    ids = _ensure_words(tx, set(words))
+    tx.execute(
+        sql("UPDATE search_word SET n = n + :by WHERE id = :id"),
+        [{"id": ids[word], "by": by * count} for word, count in words.items()],
+    )
     if by < 0:
         for some in slices(list(ids.values())):
             rows = tx.execute(
@@ -205,9 +151,3 @@ def _count_words(tx: Connection, names: Sequence[str], by: int) -> None:
             orphans = [(number, veil.opened(tx, word)) for number, word in rows]
             tables.remove(tx, "search_word", [(number, tokens.of_word(word)) for number, word in orphans])
             tables.delete(tx, "search_word", [number for number, _ in orphans])
-
-
-def _count(tx: Connection, table: str, counts: Counter[int]) -> None:
-    rows = [{"id": number, "by": by} for number, by in counts.items() if by]
-    if rows:
-        tx.execute(sql(f"UPDATE {table} SET n = n + :by WHERE id = :id"), rows)

@@ -1,5 +1,5 @@
 """Phone numbers from their end. A row each on SQLite; on PostgreSQL, where a row takes 80 bytes with its index,
-all that share their last four digits stand in one row, as two arrays."""
+all that share their last four digits stand in one row, as two arrays: the digits before those, and whose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARED = 10 ** (DIGITS - 4)
 
 _GROUPED = f"""
 INSERT INTO search_phone (bucket, tails, contacts)
-SELECT tail / {_SHARED}, array_agg(tail), array_agg(contact)
+SELECT tail / {_SHARED}, array_agg(CAST(tail % {_SHARED} AS integer)), array_agg(contact)
     FROM unnest(CAST(:tails AS bigint[]), CAST(:contacts AS integer[])) t(tail, contact) GROUP BY 1
 ON CONFLICT (bucket) DO UPDATE SET tails = search_phone.tails || excluded.tails,
     contacts = search_phone.contacts || excluded.contacts
@@ -43,7 +43,8 @@ def ending(tx: Connection) -> str:
         return (
             "SELECT u.tail, u.contact_id FROM search_phone s CROSS JOIN LATERAL"
             " unnest(s.tails, s.contacts) u(tail, contact_id)"
-            f" WHERE s.bucket = CAST(:tail AS bigint) / {_SHARED} AND u.tail >= :tail AND u.tail < :tail_end"
+            f" WHERE s.bucket = CAST(:tail AS bigint) / {_SHARED}"
+            f" AND s.bucket * {_SHARED} + u.tail >= :tail AND s.bucket * {_SHARED} + u.tail < :tail_end"
         )
     return "SELECT tail, contact_id FROM search_phone WHERE tail >= :tail AND tail < :tail_end"
 

@@ -1,4 +1,4 @@
-"""The index of names and words on PostgreSQL: blocks of postings in order, and beside them what is newer.
+"""The index on PostgreSQL: blocks of postings in order, and beside them what is newer.
 
 search_block    (term, first) → a block: what comes from that term and id on, up to the next block
 search_fresh    postings that are in no block yet, and those that are to leave theirs (`gone`)
@@ -6,8 +6,8 @@ search_fresh    postings that are in no block yet, and those that are to leave t
 Reading takes all tokens of a question, and of the next ones, from both tables in one statement; the sets are
 put together here. Writing adds rows to search_fresh, and now and then the blocks they belong to are rewritten:
 in order, some at a time, so that many fall into each. With tsvector and GIN names took four times the room, most
-of it for the tokens it is made from, and a question each 0.4 ms. Names and words share the tables: the first
-character of a term tells whose token it is.
+of it for the tokens it is made from, and a question each 0.4 ms. All share the tables: the first character of a
+term tells whose token it is.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ DENSE = 16  # postings that wait for each block, on the average, before blocks a
 DENSER, MANY = 64, 1000  # … where so many rows are indexed at once: a first run, that nobody waits for
 FEW = 20_000  # that many wait in any case
 AT_ONCE = 4000  # of them are taken into their blocks in one statement
-BEGINNING_BLOCKS = 2  # that a beginning is looked for in: a hundred names are enough
+BEGINNING = 1000  # ids that a beginning is looked for among: a hundred names are enough
 LAST = "\U0010fffd"
-NAME, WORD = "n", "w"  # whose token a term is
+NAME, WORD, TEXT, BEARER = "n", "w", "t", "b"  # whose token a term is
 
 _FLOOR = (
     "SELECT term, first, data FROM search_block WHERE (term, first) <= (t.term, {id})"
@@ -42,10 +42,10 @@ UNION ALL SELECT term, first, data, false FROM search_block WHERE term = ANY(CAS
 UNION ALL SELECT term, id, NULL, gone FROM search_fresh WHERE term = ANY(CAST(:terms AS text[]))
 UNION ALL SELECT b.term, b.first, b.data, false FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
     (SELECT term, first, data FROM search_block WHERE term >= t.term AND term < t.term || :last
-    ORDER BY term, first LIMIT {BEGINNING_BLOCKS}) b
+    ORDER BY term, first LIMIT {{blocks}}) b
 UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
     (SELECT term, id, gone FROM search_fresh WHERE term >= t.term AND term < t.term || :last
-    ORDER BY term, id LIMIT 1000) f
+    ORDER BY term, id LIMIT {{fresh}}) f
 """
 _HIT = (
     "SELECT b.term, b.first, b.data FROM search_block b JOIN (SELECT DISTINCT f.term, f.first"
@@ -53,13 +53,23 @@ _HIT = (
     f" CROSS JOIN LATERAL ({_FLOOR.format(id='t.id').replace('data', 'NULL')}) f) hit"
     " ON hit.term = b.term AND hit.first = b.first ORDER BY b.term, b.first"
 )
+_ALL_BLOCKS = f"""
+SELECT b.data FROM (VALUES (CAST(:whose AS text))) t(term) CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b
+UNION ALL SELECT data FROM search_block WHERE (term, first) > (:whose, 0) AND term < :after
+"""
+_ALL_FRESH = (
+    "SELECT term, id, gone FROM search_fresh WHERE term > :whose AND term < :after"
+    " AND id = ANY(CAST(:ids AS integer[]))"
+)
 
 
 class Postings:
-    """Which ids bear which tokens. A block is read once, and taken apart only when it is asked."""
+    """Which ids bear which tokens. A block is read once, and taken apart only when it is asked. Tokens that begin
+    with some letters are looked for among so many ids, about, and as many that are in no block yet."""
 
-    def __init__(self, tx: Connection) -> None:
+    def __init__(self, tx: Connection, *, beginning: int = BEGINNING) -> None:
         self._tx = tx
+        self._fetch = _FETCH.format(blocks=1 + beginning // blocks.FULL, fresh=beginning)
         self._blocks: dict[tuple[str, int], bytes] = {}
         self._keys: list[tuple[str, int]] = []  # of the blocks, in order
         self._fresh: dict[str, dict[int, bool]] = {}  # term → id → whether it is gone
@@ -82,7 +92,7 @@ class Postings:
             "letters": sorted(word for kind, word in wanted if kind == "prefix"),
             "last": LAST,
         }
-        for term, number, data, gone in fetched(self._tx, _FETCH, **values):
+        for term, number, data, gone in fetched(self._tx, self._fetch, **values):
             if data is None:
                 self._fresh.setdefault(term, {})[number] = gone
             else:
@@ -130,7 +140,7 @@ class Postings:
 
 
 def of(whose: str, query: Query) -> Query:
-    """The question as it is asked of names or of words."""
+    """The question as it is asked of names, words …"""
     kind, inner = query
     if kind in ("all", "any"):
         return (kind, tuple(of(whose, one) for one in inner))
@@ -140,6 +150,21 @@ def of(whose: str, query: Query) -> Query:
 def _leaves(query: Query) -> Iterable[Query]:
     kind, inner = query
     return chain.from_iterable(map(_leaves, inner)) if kind in ("all", "any") else (query,)
+
+
+def tokens_of(tx: Connection, whose: str, numbers: Iterable[int]) -> dict[int, set[Token]]:
+    """Which tokens some ids bear, which reads all there are."""
+    wanted = set(numbers)
+    found: dict[int, set[Token]] = {}
+    for (data,) in tx.execute(sql(_ALL_BLOCKS), {"whose": whose, "after": whose + LAST}):
+        for term, ids in blocks.unpack(data).items():
+            if term.startswith(whose):
+                for number in wanted.intersection(ids):
+                    found.setdefault(number, set()).add(term[1:])
+    values = {"whose": whose, "after": whose + LAST, "ids": list(wanted)}
+    for term, number, gone in tx.execute(sql(_ALL_FRESH), values):
+        (set.discard if gone else set.add)(found.setdefault(number, set()), term[1:])
+    return found
 
 
 # --- writing ------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
+from crm_store.rows import is_postgresql
+
 Token = str
 Query = tuple[Any, ...]  # ("token", t) ("prefix", t) ("all", (q, …)) ("any", (q, …))
 
@@ -67,8 +69,10 @@ def listed(ids: Iterable[int]) -> str:
 
 
 def fetched(tx: Connection, statement: str, **values: Any) -> Sequence[Any]:
-    """All rows of a question, on PostgreSQL. Inside a transaction asyncpg is asked itself: through SQLAlchemy a
+    """All rows of a question. On PostgreSQL, inside a transaction, asyncpg is asked itself: through SQLAlchemy a
     trip takes twice as long (0.14 and 0.06 ms for one row, 0.60 and 0.32 for three hundred)."""
+    if not is_postgresql(tx):
+        return tx.execute(sql(statement), values).all()
     driver: Any = tx.connection.driver_connection
     if not driver.is_in_transaction():  # SQLAlchemy begins it, with the first statement it is given
         return tx.execute(sql(statement), values).all()

@@ -1,17 +1,18 @@
 """The index's own tables. They are derived: a backup leaves them out, and they can be built anew at any time.
 
 search_state    how far the index has come, by kind         search_due      what changed behind that
-search_name     each distinct name once, with how many contacts bear it
-search_contact  which contacts bear it                      search_phone    numbers from their end
+search_name     each distinct name once, with how many contacts bear it, and who: see bearers.py
+search_contact  … who else, on SQLite                       search_phone    numbers from their end
 search_word     each distinct word of names                 search_text     orders and articles as indexed
 NAME_tokens     the tokens of names, words, messages and texts: FTS5 without content on SQLite (no
-                positions, 1 to 2 bytes a token); on PostgreSQL a tsvector with GIN for messages and texts
-search_block, search_fresh      … and for names and words postings of our own, see postings.py
+                positions, 1 to 2 bytes a token); on PostgreSQL a tsvector with GIN for messages
+search_block, search_fresh      … and for all others postings of our own, see postings.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -23,12 +24,17 @@ from crm_store.search.query import Query, Token, sql
 Index = Literal["search_name", "search_word", "search_message", "search_text"]
 INDEXES: tuple[Index, ...] = ("search_name", "search_word", "search_message", "search_text")
 # … of which these are in blocks on PostgreSQL
-BLOCKS: dict[Index, str] = {"search_name": postings.NAME, "search_word": postings.WORD}
+BLOCKS: dict[Index, str] = {
+    "search_name": postings.NAME,
+    "search_word": postings.WORD,
+    "search_text": postings.TEXT,
+}
 ON_POSTGRESQL = (  # all there are, to be vacuumed
-    "search_name", "search_word", "search_contact", "search_phone", "search_block", "search_fresh",
-    "search_text", "search_text_tokens", "search_message_tokens",
+    "search_name", "search_word", "search_phone", "search_block", "search_fresh", "search_text",
+    "search_message_tokens",
 )  # fmt: skip
-TABLES = ("search_state", "search_due", "search_name", "search_contact", "search_phone", "search_word")
+ON_BOTH = ("search_state", "search_due", "search_name", "search_phone", "search_word", "search_text")
+FITTING = 100_000  # texts that are looked through for a beginning, on PostgreSQL
 
 
 def rendered(tx: Connection, query: Query) -> str:
@@ -71,6 +77,19 @@ def matching(tx: Connection, index: Index) -> str:
     if is_postgresql(tx):
         return f"SELECT id FROM {index}_tokens WHERE tokens @@ CAST(:query AS tsquery)"
     return f"SELECT rowid AS id FROM {index}_tokens WHERE {index}_tokens MATCH :query"
+
+
+def fitting(tx: Connection, index: Index, query: Query, odd: bool, limit: int) -> list[int]:
+    """The highest ids that fit, of the odd ones or of the even ones, highest first."""
+    if is_postgresql(tx):
+        (found,) = postings.Postings(tx, beginning=FITTING).ids(postings.of(BLOCKS[index], query))
+        return nlargest(limit, (number for number in found if number % 2 == odd))
+    statement = (
+        f"SELECT rowid FROM {index}_tokens WHERE {index}_tokens MATCH :query AND rowid & 1 = :odd"
+        " ORDER BY rowid DESC LIMIT :limit"
+    )
+    values = {"query": rendered(tx, query), "odd": int(odd), "limit": limit}
+    return list(tx.execute(sql(statement), values).scalars())
 
 
 def add(tx: Connection, index: Index, rows: Sequence[tuple[int, Iterable[Token]]]) -> None:
@@ -119,7 +138,10 @@ def delete(tx: Connection, table: str, ids: Sequence[int]) -> None:
 
 def clear(tx: Connection) -> None:
     """Empty everything that is derived."""
-    for table in (*TABLES, "search_text", *(("search_block", "search_fresh") if is_postgresql(tx) else ())):
+    for table in (
+        *ON_BOTH,
+        *(("search_block", "search_fresh") if is_postgresql(tx) else ("search_contact",)),
+    ):
         tx.execute(sql(f"DELETE FROM {table}"))
     for index in INDEXES:
         if not is_postgresql(tx):

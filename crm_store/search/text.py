@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import Connection, and_, cast, column, exists, func, or_, select, table, text
+from sqlalchemy import Connection, and_, cast, column, exists, func, or_, select, text
 from sqlalchemy import Text as SqlText
 
 from crm_store import schema, sealed_scan
@@ -22,7 +22,7 @@ from crm_store.rows import is_postgresql
 from crm_store.scope import Scope
 from crm_store.search import state, tables, tokens, veil
 from crm_store.search.fold import fold, is_cjk, parts
-from crm_store.search.query import Query, all_of, prefix, token
+from crm_store.search.query import Query, all_of, listed, prefix, sql_once, token
 from crm_store.search.syntax import QUOTES, Moment, QueryError, moment, quoted
 
 LIMIT = 500  # characters of a query
@@ -298,52 +298,44 @@ def _texts(
     found: list[Match] = []
     if not kinds:
         return found
-    indexed = table("search_text", column("id"), column("kind"), column("ref"), column("text"))
-    matching = (
-        text(tables.matching(tx, "search_text"))
-        .bindparams(query=tables.rendered(tx, veil.asked(tx, _as_tokens(asked.terms))))
-        .columns(column("id"))
-        .subquery("f")
-    )
-    query = (
-        select(indexed)
-        .join(matching, matching.c.id == indexed.c.id)
-        .where(indexed.c.kind.in_(kinds))
-        .order_by(indexed.c.kind, indexed.c.id.desc())
-        .limit(10 * limit)
-    )
-    for row in tx.execute(query).all():
-        if len(found) >= limit:
-            break
-        if not _fits(asked.terms, row.text):
-            continue
-        one = _of_order(tx, row, asked) if row.kind == "order" else _of_article(tx, row, asked)
-        if one is None or (one.contact_id and not scopes.has_contact(tx, scope, one.contact_id)):
-            continue
-        if asked.before is not None and one.at >= asked.before.before(now):
-            continue
-        if asked.after is not None and one.at < asked.after.before(now):
-            continue
-        found.append(one)
+    query = veil.asked(tx, _as_tokens(asked.terms))
+    for kind in kinds:
+        ids = tables.fitting(tx, "search_text", query, kind == "article", 10 * limit)
+        statement = f"SELECT id, text FROM search_text WHERE id IN ({listed(ids) or 0})"
+        texts: dict[int, str] = dict(tx.execute(sql_once(statement)).all())
+        for number in ids:
+            if len(found) >= limit:
+                break
+            said = texts.get(number, "")
+            if not _fits(asked.terms, said):
+                continue
+            one = (_of_order if kind == "order" else _of_article)(tx, number // 2, said, asked)
+            if one is None or (one.contact_id and not scopes.has_contact(tx, scope, one.contact_id)):
+                continue
+            if asked.before is not None and one.at >= asked.before.before(now):
+                continue
+            if asked.after is not None and one.at < asked.after.before(now):
+                continue
+            found.append(one)
     return found
 
 
-def _of_order(tx: Connection, row: Any, asked: Asked) -> Match | None:
+def _of_order(tx: Connection, number: int, said: str, asked: Asked) -> Match | None:
     order = schema.order
-    known = tx.execute(select(order).where(order.c.id == row.ref)).first()
+    known = tx.execute(select(order).where(order.c.id == number)).first()
     if known is None:
         return None
-    said = snippet(row.text, asked.terms)
-    return Match("order", row.ref, known.ordered_at, known.number, said, contact_id=known.contact_id)
+    said = snippet(said, asked.terms)
+    return Match("order", number, known.ordered_at, known.number, said, contact_id=known.contact_id)
 
 
-def _of_article(tx: Connection, row: Any, asked: Asked) -> Match | None:
+def _of_article(tx: Connection, number: int, said: str, asked: Asked) -> Match | None:
     article = schema.article
-    known = tx.execute(select(article).where(article.c.id == row.ref)).first()
+    known = tx.execute(select(article).where(article.c.id == number)).first()
     if known is None:
         return None
-    said = snippet(known.body if _fits(asked.terms, known.body) else row.text, asked.terms)
-    return Match("article", row.ref, known.updated_at, known.title, said)
+    said = snippet(known.body if _fits(asked.terms, known.body) else said, asked.terms)
+    return Match("article", number, known.updated_at, known.title, said)
 
 
 def snippet(said: str, terms: Sequence[tuple[str, ...]]) -> str:

@@ -39,23 +39,25 @@ def index_messages(tx: Connection, ids: Sequence[int]) -> None:
     tables.add(tx, "search_message", [(r.id, tokens.of_text(r.subject, r.text)) for r in rows])
 
 
+def text_id(kind: Kind, ref: int) -> int:
+    """Under which id an order or an article stands in the index."""
+    return 2 * ref + (kind == "article")
+
+
 def _add_texts(tx: Connection, kind: Kind, texts: dict[int, str]) -> None:
     if not texts:
         return
-    highest = tx.execute(sql("SELECT max(id) FROM search_text")).scalar() or 0
-    rows = [(highest + i, ref, said) for i, (ref, said) in enumerate(texts.items(), 1)]
+    rows = [(text_id(kind, ref), said) for ref, said in texts.items()]
     tx.execute(
-        sql("INSERT INTO search_text (id, kind, ref, text) VALUES (:id, :kind, :ref, :text)"),
-        [{"id": number, "kind": kind, "ref": ref, "text": said} for number, ref, said in rows],
+        sql("INSERT INTO search_text (id, text) VALUES (:id, :text)"),
+        [{"id": number, "text": said} for number, said in rows],
     )
-    tables.add(tx, "search_text", [(number, tokens.of_text(said)) for number, _, said in rows])
+    tables.add(tx, "search_text", [(number, tokens.of_text(said)) for number, said in rows])
 
 
 def forget(tx: Connection, kind: Kind, refs: Sequence[int]) -> None:
-    for some in slices(list(refs)):
-        rows = tx.execute(
-            sql_once(f"SELECT id, text FROM search_text WHERE kind = :kind AND ref IN ({listed(some)})"),
-            {"kind": kind},
-        ).all()
-        tables.remove(tx, "search_text", [(number, tokens.of_text(said)) for number, said in rows])
+    for some in slices([text_id(kind, ref) for ref in refs]):
+        statement = f"SELECT id, text FROM search_text WHERE id IN ({listed(some)})"
+        rows = [(number, tokens.of_text(said)) for number, said in tx.execute(sql_once(statement))]
+        tables.remove(tx, "search_text", rows)
         tables.delete(tx, "search_text", [number for number, _ in rows])

@@ -14,7 +14,7 @@ from zlib import crc32
 from crm_store.search import pinyin
 from crm_store.search.fold import fold, is_cjk, is_han, parts
 
-FORMAT = 2  # of everything below: another number, and the index is built anew
+FORMAT = 3  # of everything below: another number, and the index is built anew
 WORD_LIMIT = 40  # characters; what is longer is no word
 TEXT_LIMIT = 50_000  # characters of a text that are found
 INITIALS_LIMIT = 8

@@ -105,7 +105,8 @@ def tail_asked(tx: Connection, national: str, low: int, width: int) -> tuple[int
 
 
 def _tail(seal: sealing.Seal, digits: str) -> int:
-    return seal.number(f"tail {digits}")
+    number: int = seal.number(f"tail {digits}") % 10**LONGEST
+    return number
 
 
 class UnderKey:
@@ -129,19 +130,30 @@ class UnderKey:
     def names(self, query: Query, limit: int = 300) -> Sequence[Name]:
         return self._named(self._inner.names(_asked(self._seal, query), limit))
 
-    def most_borne(self, query: Query, limit: int) -> Sequence[Name]:
-        return self._named(self._inner.most_borne(_asked(self._seal, query), limit))
+    def most_borne(self, queries: Sequence[Query], limit: int) -> Sequence[Name]:
+        return self._named(self._inner.most_borne([_asked(self._seal, query) for query in queries], limit))
 
     def words(self, query: Query) -> Sequence[Word]:
         found = self._inner.words(_asked(self._seal, query))
         return [(self._seal.open(LABEL, word), n) for word, n in found]
 
+    def some(self, query: Query) -> bool:
+        return self._inner.some(_asked(self._seal, query))
+
     def known(self, words: Sequence[str]) -> set[str]:
-        return {word for word in words if self._inner.names(_asked(self._seal, token("w" + word)), 1)}
+        asked = {word: token("w" + word) for word in words}
+        self.soon(names=asked.values())
+        return {word for word, query in asked.items() if self.some(query)}
 
     def longer(self, words: Sequence[str]) -> Sequence[Sequence[str]]:
         found = (self.words(prefix("w" + word)) for word in words)
         return [[word for word, _ in sorted(some, key=lambda row: -row[1])[:40]] for some in found]
+
+    def bearers(self, ids: Sequence[int], further: Sequence[int], limit: int) -> dict[int, list[int]]:
+        return self._inner.bearers(ids, further, limit)
+
+    def behind(self) -> Sequence[int]:
+        return self._inner.behind()
 
     def _named(self, rows: Iterable[Any]) -> Sequence[Name]:
         return [(number, self._seal.open(LABEL, key), n) for number, key, n in rows]
