@@ -44,7 +44,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from crm_store import migrations, schema
-from crm_store.db import Store, parse_url, sqlite_engine
+from crm_store.db import Store, describe, parse_url, sqlite_engine
 from crm_store.search import find_contacts, indexing, pinyin
 from crm_store.search.fold import name_key
 from crm_store.search.han_table import SIMPLIFIED, TRADITIONAL
@@ -136,6 +136,8 @@ def main() -> None:
 
 async def measured(url: str, customers: int, dice: random.Random) -> dict[str, Any]:
     async with Store(url) as store:
+        if await store.read(lambda tx: tx.execute(select(schema.contact.c.id).limit(1)).first()):
+            raise SystemExit(f"{describe(parse_url(url))} has customers already: give an empty store")
         began = time.perf_counter()
         people = await build(store, customers, dice)
         built = time.perf_counter()
