@@ -35,6 +35,8 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from smtp_ceiling import measure  # noqa: E402
 from smtp_load import Outcome, Plan, run  # noqa: E402
 
+from crm_store.sealing import new_key  # noqa: E402
+
 ADDRESS = "support@desk.example"
 WARM_UP = 60  # mails before a case is measured: workers started, modules loaded
 SIZE = 1000  # bytes of a mail
@@ -83,11 +85,12 @@ class Case:
 class Service:
     """The service in a process of its own."""
 
-    def __init__(self, directory: Path, sink: int) -> None:
+    def __init__(self, directory: Path, sink: int, key: str = "") -> None:
         self.port, http = free_port(), free_port()
         self.database = directory / "wellheard.db"
         config = directory / "wellheard.toml"
-        config.write_text(CONFIG.format(http=http, smtp=self.port, sink=sink, address=ADDRESS))
+        said = CONFIG.format(http=http, smtp=self.port, sink=sink, address=ADDRESS)
+        config.write_text(said + (f'[privacy]\nkey = "{key}"\n' if key else ""))
         self._log = (directory / "log").open("wb")
         command = [sys.executable, "-m", "bot", "run", "--config", str(config)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log)
@@ -128,9 +131,9 @@ class Service:
         self._log.close()
 
 
-def measure_case(*, keep: bool, sessions: int, messages: int, sink: int) -> Case:
+def measure_case(*, keep: bool, sessions: int, messages: int, sink: int, key: str = "") -> Case:
     with tempfile.TemporaryDirectory(prefix="wellheard-") as directory:
-        service = Service(Path(directory), sink)
+        service = Service(Path(directory), sink, key)
         try:
             return _measured(service, keep=keep, sessions=sessions, messages=messages)
         finally:
@@ -249,6 +252,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a fifth of the mails, 10 sessions only")
     parser.add_argument("--sessions", type=int, action="append", help="only these; may be repeated")
+    parser.add_argument("--sealed", action="store_true", help="with contact data under a key (privacy.key)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     wanted = args.sessions or ([10] if args.quick else [1, 10, 50])
@@ -256,9 +260,10 @@ def main() -> None:
     counts = [(600 if sessions == 1 else 3000) // (5 if args.quick else 1) for _, sessions in plans]
     with tempfile.TemporaryDirectory(prefix="wellheard-") as directory:
         fsync = fsync_ms(Path(directory))
+    key = new_key() if args.sealed else ""
     with sink() as port:
         cases = [
-            measure_case(keep=keep, sessions=sessions, messages=count, sink=port)
+            measure_case(keep=keep, sessions=sessions, messages=count, sink=port, key=key)
             for (keep, sessions), count in zip(plans, counts, strict=True)
         ]
     ceilings = measure(

@@ -43,8 +43,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from crm_store import migrations, schema
-from crm_store.db import Store, describe, parse_url, sqlite_engine
+from crm_store import migrations, schema, sealing
+from crm_store.db import Store, describe, parse_url, seal_of, sqlite_engine
 from crm_store.search import find_contacts, indexing, pinyin
 from crm_store.search.fold import name_key
 from crm_store.search.han_table import SIMPLIFIED, TRADITIONAL
@@ -114,6 +114,7 @@ def main() -> None:
         help="a store's URL; without it a file that is thrown away; `postgresql`: a server is started for it",
     )
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--sealed", action="store_true", help="with contact data under a key (privacy.key)")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -125,7 +126,14 @@ def main() -> None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="search-"))
             url = given.store or f"sqlite:///{directory}/search.db"
         migrations.upgrade(url)
-        found = asyncio.run(measured(url, given.customers, random.Random(given.seed)))
+        found = asyncio.run(
+            measured(
+                url,
+                given.customers,
+                random.Random(given.seed),
+                sealing.new_key() if given.sealed else "",
+            )
+        )
     if given.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -134,8 +142,8 @@ def main() -> None:
         print(f"{name:14}", line)
 
 
-async def measured(url: str, customers: int, dice: random.Random) -> dict[str, Any]:
-    async with Store(url) as store:
+async def measured(url: str, customers: int, dice: random.Random, key: str) -> dict[str, Any]:
+    async with Store(url, key=key) as store:
         if await store.read(lambda tx: tx.execute(select(schema.contact.c.id).limit(1)).first()):
             raise SystemExit(f"{describe(parse_url(url))} has customers already: give an empty store")
         began = time.perf_counter()
@@ -149,7 +157,7 @@ async def measured(url: str, customers: int, dice: random.Random) -> dict[str, A
         found: dict[str, Any] = {}
         keys = await store.read(lambda tx: Keys(tx))
         for kind in KINDS:
-            found[kind] = await judged(store, url, kind, queries[kind], keys)
+            found[kind] = await judged(store, url, key, kind, queries[kind], keys)
         return found | {
             "index_mb": round((after - before) / 1e6, 1),
             "names_mb": round(await store.read(size_of_names) / 1e6, 1),
@@ -158,6 +166,7 @@ async def measured(url: str, customers: int, dice: random.Random) -> dict[str, A
             "build_s": round(built - began, 1),
             "index_s": round(indexed - built, 1),
             "store": store.dialect,
+            "sealed": bool(key),
         }
 
 
@@ -458,8 +467,10 @@ class Keys:
         self.whole = set(self.of.values())
 
 
-async def judged(store: Store, url: str, kind: str, queries: list[Asked], keys: Keys) -> dict[str, float]:
-    times, cpu, hits = await _timed(store, url, queries)
+async def judged(
+    store: Store, url: str, key: str, kind: str, queries: list[Asked], keys: Keys
+) -> dict[str, float]:
+    times, cpu, hits = await _timed(store, url, key, queries)
     right = strict = 0
     for one, found in zip(queries, hits, strict=True):
         if kind == "han2":
@@ -494,7 +505,7 @@ async def judged(store: Store, url: str, kind: str, queries: list[Asked], keys: 
 Timed = tuple[list[float], list[float], list[list[int]]]
 
 
-async def _timed(store: Store, url: str, queries: list[Asked]) -> Timed:
+async def _timed(store: Store, url: str, key: str, queries: list[Asked]) -> Timed:
     """Milliseconds by the clock and of this thread's CPU for each query, and whom it found."""
 
     def run(tx: Connection) -> Timed:
@@ -511,6 +522,7 @@ async def _timed(store: Store, url: str, queries: list[Asked]) -> Timed:
         await store.read(run)
         return await store.read(run)
     engine = sqlite_engine(parse_url(url), read_only=True)
+    sealing.give(engine, seal_of(key))
     try:
         with engine.connect() as tx:
             run(
