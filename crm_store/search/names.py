@@ -92,7 +92,7 @@ def _likely(asked: Asked) -> Iterable[Query]:
 
 def _perhaps(asked: Asked) -> Iterable[Query]:
     """What some come to ask, where the likely questions bring too few."""
-    if len(asked.run) > 1:
+    if len(asked.run) in (2, 3):  # of longer ones each character by itself: thousands
         yield _turned(asked.run)
         yield from map(token, _patterns(asked.run))
     yield from (token("w" + word) for word in _splits(asked))
