@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from crm_store import migrations, webhooks
+from crm_store import keyring, migrations, webhooks
 from crm_store.db import BUSY_TIMEOUT_MS, StoreError, cause, describe, parse_url, sqlite_engine
 from crm_store.schema import metadata
 from crm_store.schema.sealed import BYTES
@@ -90,6 +90,16 @@ def restore(url: str, file: Path) -> int:
                 source.dispose()
     except (OSError, DBAPIError, sqlite3.Error) as error:
         raise StoreError(f"{file} cannot be restored into {describe(parsed)}: {cause(error)}") from error
+
+
+def key_of(file: Path) -> str:
+    """What a backup says about the key it is sealed with; "" when it is not, or is no backup."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+            found = opened.execute("SELECT value FROM meta WHERE name = ?", (keyring.NAME,)).fetchone()
+    except sqlite3.Error:  # what it is then, restoring says
+        return ""
+    return str(found[0]) if found else ""
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

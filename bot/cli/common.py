@@ -45,12 +45,13 @@ def terminal_language() -> str:
     return i18n.pick(next(filter(None, said), i18n.DEFAULT), i18n.DEFAULT)
 
 
-def with_store(config: Config, work: Callable[[Store], Awaitable[T]]) -> T:
-    """Run `work` on the configured store, migrated and open. Raise CommandFailed."""
+def with_store(config: Config, work: Callable[[Store], Awaitable[T]], key: str | None = None) -> T:
+    """Run `work` on the configured store, migrated and open; with another key than the configured one if told so.
+    Raise CommandFailed."""
     quiet_logs()
 
     async def go() -> T:
-        async with Store(config.store_url, key=config.privacy.key) as store:
+        async with Store(config.store_url, key=config.privacy.key if key is None else key) as store:
             return await work(store)
 
     try:

@@ -156,24 +156,24 @@ def retention(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def erase_again(config: Config) -> None:
-    """After a restore: whoever was erased since the backup is erased again."""
+def erase_again(config: Config, key: str | None = None) -> None:
+    """After a restore: whoever was erased since the backup is erased again. `key`: other than the configured."""
 
     async def work(store: Store) -> int:
         office = await office_for(config, store)
         return await erasing.replay(store, outside(office), lambda: datetime.now(UTC))
 
     try:
-        again = _run(config, work)
+        again = _run(config, work, key)
     except listed.Unreadable as error:
         raise CommandFailed(f"restored, but {error}") from error
     if again:
         print(f"{again} who had been erased since were erased again", file=sys.stderr)
 
 
-def _run(config: Config, work: Callable[[Store], Awaitable[T]]) -> T:
+def _run(config: Config, work: Callable[[Store], Awaitable[T]], key: str | None = None) -> T:
     try:
-        return with_store(config, work)
+        return with_store(config, work, key)
     except erasing.Unknown as error:
         raise CommandFailed("there is no such customer, or they were erased already") from error
 

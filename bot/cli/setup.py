@@ -79,16 +79,25 @@ def backup(arguments: argparse.Namespace) -> int:
 
 
 def restore(arguments: argparse.Namespace) -> int:
+    """Bring a backup back, and erase again whom it brought back; nothing where its key is not ours."""
     from bot.cli.privacy import erase_again
-    from crm_store.backup import restore as read
+    from crm_store import backup, keyring
+    from crm_store.engines import seal_of
 
-    config = load(arguments)
+    config, file = load(arguments), Path(arguments.file)
     try:
-        read(config.store_url, Path(arguments.file))
+        told = backup.key_of(file)
+        if told and (wrong := keyring.problem(told, seal_of(config.privacy.key))):
+            raise CommandFailed(f"{file}: {wrong.replace('the store', 'the backup')}; nothing was restored")
+        backup.restore(config.store_url, file)
     except (StoreError, OSError) as error:
         raise CommandFailed(str(error)) from error
     print("restored", file=sys.stderr)
-    erase_again(config)
+    if config.privacy.key and not told:
+        erase_again(config, key="")
+        print("the backup was not sealed: run `wellheard seal` before anything else", file=sys.stderr)
+    else:
+        erase_again(config)
     return 0
 
 

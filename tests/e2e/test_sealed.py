@@ -79,6 +79,50 @@ def files(directory: Path) -> bytes:
     return b"".join(content + inflated(content) for content in found)
 
 
+def test_a_backup_of_another_key_is_not_restored_and_who_was_erased_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "people.csv").write_text(
+        "name,email\nAnn Lee,ann@shop.example\nBo Li,bo@shop.example\n", "utf-8"
+    )
+    config, first, second = tmp_path / "wellheard.toml", sealing.new_key(), sealing.new_key()
+
+    def configure(directory: str) -> None:
+        listed = f'erased_list = "{tmp_path}/list"\n'
+        where = f'[store]\nurl = "sqlite:///{tmp_path}/{directory}/wellheard.db"\n[desk]\nsecret = "s"\n'
+        config.write_text(f'{where}[privacy]\nkey = "env:THE_KEY"\n{listed}', "utf-8")
+
+    def run(key: str, *arguments: str) -> tuple[int, str]:
+        monkeypatch.setenv("THE_KEY", key)
+        code = main([*arguments, "--config", str(config)])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    sealed, plain = str(tmp_path / "sealed.backup"), str(tmp_path / "plain.backup")
+    configure("first")
+    assert run(first, "import", "customers", str(tmp_path / "people.csv"))[0] == 0
+    assert run(first, "backup", sealed)[0] == 0
+    assert run(first, "erase", "ann@shop.example")[0] == 0
+    configure("second")
+    code, said = run(second, "restore", sealed)
+    assert (code, "the backup is sealed with; nothing was restored" in said) == (1, True)
+    code, said = run(first, "restore", sealed)
+    assert (code, "1 who had been erased since were erased again" in said) == (0, True)
+    assert "ann@shop" not in run(first, "export", "customers")[1]
+    assert run(first, "unseal")[0] == 0
+
+    config.write_text(config.read_text("utf-8").replace('key = "env:THE_KEY"', ""), "utf-8")
+    assert run("", "backup", plain)[0] == 0
+    assert run("", "erase", "bo@shop.example")[0] == 0
+    configure("third")
+    code, said = run(first, "restore", plain)
+    assert code == 0
+    assert "1 who had been erased since were erased again" in said
+    assert "run `wellheard seal`" in said
+    assert run(first, "seal")[0] == 0
+    assert "bo@shop" not in run(first, "export", "customers")[1]
+
+
 def test_the_command_line_seals_opens_and_says_which_key_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
