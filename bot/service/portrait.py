@@ -3,6 +3,7 @@ done from here. What somebody may not do, or may not see, is not on it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,10 +12,11 @@ from bot.access import Member, scope_of
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import beginning, card, suggesting, wording
-from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text, labelled
+from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text, labelled, to_text
 from crm_store import consent, contacts, conversations, deals, merges, notes, people, sales, tickets
 from crm_store import profile as profiles
 
+ROOM = 3600  # characters with the buttons' labels: one message everywhere, and no file on Slack
 ORDERS = 5
 OPEN = 5  # tickets and deals that are listed one by one
 TALKS = 3
@@ -39,6 +41,7 @@ class Portrait:
         self._turn, self._tx = turn, turn.tx
         self._member, self._row = member, row
         self._lang = turn.language_of(member)
+        self._share = 1.0  # of what is shown of each thing
         scope = scope_of(turn, member)
         self._open = tickets.listing(self._tx, contact_id=row.id, scope=scope)
         self._deals = (
@@ -46,15 +49,25 @@ class Portrait:
         )
 
     def draw(self) -> Reply:
+        """The whole card; where somebody has too much of everything, less of each, until it is one message."""
+        for self._share in (1.0, 0.6, 0.35, 0.2):
+            found = self._drawn()
+            if len(to_text(found)) <= ROOM:
+                break
+        return found
+
+    def _drawn(self) -> Reply:
         name = card.called(self._turn, self._row.id) or self._say("card.unnamed")
-        title = self._say("profile.title", name=wording.short(name, LONG_NAME), id=self._row.id)
+        title = self._say("profile.title", name=self._short(name, LONG_NAME), id=self._row.id)
         blocks: list[Block] = [Heading(title)]
         if about := self._about():
             blocks.append(Text(about, small=True))
         blocks.append(Fields(tuple((self._say(f"profile.{key}"), value) for key, value in self._pairs())))
         if orders := sales.orders_of(self._tx, self._row.id, limit=ORDERS):
             columns = tuple(self._say(f"profile.{name}") for name in ("order", "date", "status", "amount"))
-            blocks.append(Table(columns, tuple(order_line(self._turn, o, self._lang) for o in orders)))
+            blocks.append(
+                Table(columns, tuple(order_line(self._turn, o, self._lang, self._short) for o in orders))
+            )
         if talks := self._talks():
             blocks += [Text(self._say("profile.talks"), small=True), Text("\n".join(talks))]
         if self._may("notes") and (noted := notes.of_contact(self._tx, self._row.id, limit=NOTES)):
@@ -64,12 +77,12 @@ class Portrait:
                     "profile.noted",
                     who=n.author,
                     ago=self._ago(n.created_at),
-                    text=wording.short(n.text, 200),
+                    text=self._short(n.text, 200),
                 )
                 for n in noted
             )
             blocks.append(Text("\n".join(said), quote=True))
-        blocks += suggesting.blocks(self._turn, self._member, self._row.id)
+        blocks += suggesting.blocks(self._turn, self._member, self._row.id, self._short)
         blocks.append(Buttons(self._buttons()))
         return Reply(tuple(blocks))
 
@@ -83,14 +96,17 @@ class Portrait:
         return wording.ago(self._turn, at, self._lang)
 
     def _some(self, parts: list[str], most: int) -> list[str]:
-        return wording.some(parts, most, self._lang)
+        return wording.some(parts, max(2, round(most * self._share)), self._lang)
+
+    def _short(self, text: str, limit: int) -> str:
+        return wording.short(text, max(12, round(limit * self._share)))
 
     def _about(self) -> str:
         """One line: company, place, language, and what time it is there."""
         row = self._row
-        place = ", ".join(wording.short(p, 60) for p in (row.city, row.country) if p)
+        place = ", ".join(self._short(p, 60) for p in (row.city, row.country) if p)
         spoken = wording.language(row.language, self._lang) if row.language else ""
-        parts = [wording.short(row.company, LONG_NAME), place, spoken]
+        parts = [self._short(row.company, LONG_NAME), place, spoken]
         if row.timezone:
             try:
                 there = self._turn.now.astimezone(ZoneInfo(row.timezone))
@@ -118,7 +134,7 @@ class Portrait:
         former = [f"C{number}" for number in merges.inside(tx, row.id)]
         pairs.append(("also", ", ".join(self._some(former, FORMER))))
         pairs.append(("owner", owner.name if owner is not None else ""))
-        tags = [f"#{wording.short(tag, LONG_TAG)}" for tag in row.tags]
+        tags = [f"#{self._short(tag, LONG_TAG)}" for tag in row.tags]
         pairs.append(("tags", " ".join(self._some(tags, TAGS))))
         pairs.append(("consent", self._consent()))
         pairs.append(("fields", self._fields()))
@@ -128,9 +144,9 @@ class Portrait:
         parts = []
         known = contacts.identities(self._tx, self._row.id)
         for i in sorted(known, key=lambda i: (i.verified_at is None, i.gone_at is not None)):
-            name = wording.short(i.user_id, LONG_NAME)
+            name = self._short(i.user_id, LONG_NAME)
             if i.handle:
-                handle = wording.short(i.handle.lstrip("@"), LONG_NAME)
+                handle = self._short(i.handle.lstrip("@"), LONG_NAME)
                 name = handle if len(i.user_id) > LONG_ID else f"@{handle} ({name})"
             state = self._say("profile.unverified")
             if i.verified_at:
@@ -184,7 +200,7 @@ class Portrait:
             self._say(
                 "profile.open_ticket",
                 number=t.number,
-                subject=wording.short(t.subject, 60),
+                subject=self._short(t.subject, 60),
                 state=self._say(f"status.{t.status}") + (f", {t.assignee}" if t.assignee else ""),
             )
             for t in self._open
@@ -200,7 +216,7 @@ class Portrait:
         lines = []
         for one in profiles.events(self._tx, self._row.id, limit=EVENTS):
             what = wording.known_or(f"happened.{one.kind}", self._lang, one.kind.replace("_", " "))
-            parts = [self._ago(one.at), wording.short(what, 40), wording.short(one.subject, 60)]
+            parts = [self._ago(one.at), self._short(what, 40), self._short(one.subject, 60)]
             lines.append(" · ".join(p for p in parts if p))
         return "\n".join(lines)
 
@@ -223,7 +239,7 @@ class Portrait:
 
     def _fields(self) -> str:
         lines = [
-            labelled(wording.short(name, LONG_TAG)) + wording.short(str(value), 100)
+            labelled(self._short(name, LONG_TAG)) + self._short(str(value), 100)
             for name, value in self._row.fields.items()
         ]
         return "\n".join(self._some(lines, FIELDS))
@@ -235,7 +251,7 @@ class Portrait:
             parts = [
                 self._ago(talk.at),
                 wording.space(talk.channel, self._lang),
-                wording.short(talk.subject, 60),
+                self._short(talk.subject, 60),
             ]
             parts.append(f"#{talk.ticket} {outcome}" if talk.ticket else outcome)
             parts.append(f"{talk.rating} ★" if talk.rating else "")
@@ -275,11 +291,13 @@ class Portrait:
         return tuple(found)
 
 
-def order_line(turn: Turn, order: Any, lang: str) -> tuple[str, str, str, str]:
+def order_line(
+    turn: Turn, order: Any, lang: str, short: Callable[[str, int], str] = wording.short
+) -> tuple[str, str, str, str]:
     return (
-        wording.short(order.number, 40),
+        short(order.number, 40),
         wording.day(turn, order.ordered_at),
-        wording.short(status_word(order.status, lang), 30),
+        short(status_word(order.status, lang), 30),
         sales.money(order.amount_minor, order.currency),
     )
 

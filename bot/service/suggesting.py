@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bot import access, posting
@@ -14,10 +16,13 @@ from crm_store import audit, merges, suggestions, tickets
 
 ON_CARD = 3  # likeliest first; the others follow when these are decided
 REASONS = 5
+LONGEST = 600  # characters of one on a card
 TELL_FROM = 60  # the same name alone is 55: it stands on the card, and disturbs nobody who answers
 
 
-def blocks(turn: Turn, member: Member, contact_id: int) -> list[Block]:
+def blocks(
+    turn: Turn, member: Member, contact_id: int, short: Callable[[str, int], str] = wording.short
+) -> list[Block]:
     """What there is to decide about a customer, for their card; nothing for who may not decide it."""
     if not turn.office.access.may(member, "merge"):
         return []
@@ -29,7 +34,8 @@ def blocks(turn: Turn, member: Member, contact_id: int) -> list[Block]:
         if access.sees_contact(turn, member, other)
     ]
     for row, other in seen[:ON_CARD]:
-        found += _shown(turn, row, contact_id, other, lang)
+        text, buttons = _shown(turn, row, contact_id, other, lang)
+        found += [replace(text, text=short(text.text, LONGEST)), buttons]
     if len(seen) > ON_CARD:
         found.append(Text(say("suggest.more", lang, count=len(seen) - ON_CARD), small=True))
     return found
@@ -87,7 +93,7 @@ def in_words(evidence: list[list[str]], lang: str) -> str:
     return say("suggest.between", lang).join(said)
 
 
-def _shown(turn: Turn, row: Any, contact_id: int, other: int, lang: str) -> list[Block]:
+def _shown(turn: Turn, row: Any, contact_id: int, other: int, lang: str) -> tuple[Text, Buttons]:
     text = say(
         "suggest.may_be",
         lang,
@@ -97,7 +103,7 @@ def _shown(turn: Turn, row: Any, contact_id: int, other: int, lang: str) -> list
         why=in_words(row.evidence, lang),
     )
     keep, drop = sorted((contact_id, other))
-    return [
+    return (
         Text(text),
         Buttons(
             (
@@ -105,4 +111,4 @@ def _shown(turn: Turn, row: Any, contact_id: int, other: int, lang: str) -> list
                 Button(say("suggest.reject", lang), action=f"suggestion:{row.id}:no"),
             )
         ),
-    ]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ TEXT_LIMIT = 4096  # sendMessage.text, code points
 CAPTION_LIMIT = 1024  # sendPhoto.caption, code points
 ENTITY_LIMIT = 100  # entities in one message
 ACTION_LIMIT = 64  # callback_data, bytes
-BUTTON_LIMIT = 100  # of one keyboard
+BUTTON_LIMIT, KEYBOARD_LIMIT = 100, 9_500  # buttons of one keyboard, and bytes of its JSON: 10 kB are refused
 ROW_WIDTH, ROW_BUTTONS = 28, 8  # columns that fit side by side on a phone; Telegram's buttons a row
 UPLOAD_LIMIT, PHOTO_LIMIT = 50 << 20, 10 << 20  # bytes
 SILENT = "👇"  # the text of a message that has only buttons
@@ -104,7 +105,7 @@ def render(reply: Reply, *, channel: str = "") -> Rendered:
             case Image() | File():
                 _add_file(block, builder, media, channel)
             case Buttons():
-                rows += _rows(block.buttons, builder, BUTTON_LIMIT - sum(len(row) for row in rows))
+                rows += _rows(block.buttons, builder, rows)
             case Form():
                 force_reply = True
                 builder.add(block.title, "bold")
@@ -243,14 +244,19 @@ def _method(block: Image | File) -> str:
     return kind if mime in fits.get(kind, "").split() else "document"
 
 
-def _rows(buttons: Iterable[Button], builder: _Builder, room: int) -> list[list[InlineKeyboardButton]]:
-    """Buttons side by side as far as their labels fit. What Telegram would refuse becomes a line of text, and
-    so does what is more than `room`."""
+def _rows(
+    buttons: Iterable[Button], builder: _Builder, above: list[list[InlineKeyboardButton]]
+) -> list[list[InlineKeyboardButton]]:
+    """Buttons side by side as far as their labels fit. What Telegram would refuse, by itself or with those
+    above, becomes a line of text."""
     rows: list[list[InlineKeyboardButton]] = []
-    used, taken = ROW_WIDTH, 0
+    used, before = ROW_WIDTH, [one for row in above for one in row]
+    taken, size = len(before), sum(map(_size, before))
     for button in buttons:
         label = clean(button.label).strip()
-        made = _button(label, button) if taken < room else None
+        made = _button(label, button) if taken < BUTTON_LIMIT else None
+        if made is not None and size + _size(made) > KEYBOARD_LIMIT:
+            made = None
         if made is None:
             builder.add(f"{label}: {button.url}" if button.url else label)
             continue
@@ -259,8 +265,13 @@ def _rows(buttons: Iterable[Button], builder: _Builder, room: int) -> list[list[
             rows.append([])
             used = 0
         rows[-1].append(made)
-        used, taken = used + needs, taken + 1
+        used, taken, size = used + needs, taken + 1, size + _size(made)
     return rows
+
+
+def _size(button: InlineKeyboardButton) -> int:
+    """Bytes of it in a keyboard's JSON."""
+    return len(json.dumps([button.text, button.callback_data, button.url], ensure_ascii=False).encode()) + 30
 
 
 def _button(label: str, button: Button) -> InlineKeyboardButton | None:

@@ -146,3 +146,16 @@ def test_a_second_refused_chat_means_all_of_them() -> None:
     assert limits.held("8", 101.0) == 0
     limits.hold("8", 101.0, 20)
     assert limits.held("9", 102.0) == 19
+
+
+def test_more_buttons_than_telegram_takes_become_lines() -> None:
+    many = Buttons(tuple(Button(f"Customer {n}", f"profile:{n}") for n in range(60)))
+    long = Buttons(tuple(Button("深圳" * 35, f"profile:{n}") for n in range(60)))
+    for reply, kept in ((Reply((many, many, many)), 100), (Reply((long,)), 30)):
+        shown = render(reply)
+        assert shown.keyboard is not None
+        buttons = [b for row in shown.keyboard.inline_keyboard for b in row]
+        assert kept <= len(buttons) <= 100
+        rules.check_markup(shown.keyboard.model_dump(exclude_none=True))
+        told = sum(piece.text.count("Customer") + piece.text.count("深圳" * 35) for piece in shown.pieces)
+        assert told + len(buttons) == len(reply.buttons())

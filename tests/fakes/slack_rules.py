@@ -180,6 +180,8 @@ def _element(element: dict[str, Any], seen: set[str]) -> None:
         need(not unknown, f"input with unknown fields {unknown}")
         need(0 < len(element.get("initial_value", "x")) <= 3000, "initial_value length")
         need(1 <= element.get("max_length", 1) <= 3000, "max_length")
+        room = element.get("max_length", 3000)
+        need(len(element.get("initial_value", "")) <= room, "initial_value over max_length")
     else:
         unknown = set(element) - {"type", "action_id", "options", "initial_option", "placeholder"}
         need(not unknown, f"select with unknown fields {unknown}")

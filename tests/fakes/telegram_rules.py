@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 TEXT_LIMIT = 4096  # sendMessage.text, code points after entity parsing
 CAPTION_LIMIT = 1024  # sendPhoto.caption
+MARKUP_LIMIT = 10_000  # of a keyboard as JSON: seen, not documented
 UPLOAD_LIMIT = 50 << 20
 PHOTO_LIMIT = 10 << 20
 
@@ -160,6 +161,8 @@ def check_markup(value: Any) -> dict[str, Any] | None:
     rows = markup["inline_keyboard"]
     if sum(len(row) for row in rows) > 100 or any(len(row) > 8 for row in rows):
         raise bad("reply markup is too long")
+    if len(json.dumps(markup, ensure_ascii=False, separators=(",", ":")).encode()) > MARKUP_LIMIT:
+        raise bad("reply markup is too long")  # fewer than a hundred buttons can be too long, too
     for button in (b for row in rows for b in row):
         if not str(button.get("text") or "").strip():
             raise bad("inline keyboard button text is empty")
