@@ -37,7 +37,7 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
 
     def connect(dbapi: sqlite3.Connection, _: object) -> None:
         dbapi.isolation_level = None
-        dbapi.create_function("lower", 1, _lower, deterministic=True)
+        _functions(dbapi)
         _pragmas(dbapi.execute)
         if read_only:
             dbapi.execute("PRAGMA query_only=ON")
@@ -66,7 +66,7 @@ def aiosqlite_engine(url: URL) -> AsyncEngine:
 
     def connect(dbapi: Any, _: object) -> None:
         dbapi.isolation_level = None
-        dbapi.create_function("lower", 1, _lower, deterministic=True)
+        _functions(dbapi)
         cursor = dbapi.cursor()
         _pragmas(cursor.execute)
         cursor.execute("PRAGMA query_only=ON")
@@ -87,6 +87,16 @@ def _pragmas(execute: Callable[[str], Any]) -> None:
     execute("PRAGMA secure_delete=ON")  # erased text must not stay in free pages
     execute("PRAGMA cache_size=-32000")
     execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+def _functions(dbapi: Any) -> None:
+    """What PostgreSQL has and SQLite lacks, or has only where it was built so."""
+    dbapi.create_function("lower", 1, _lower, deterministic=True)
+    dbapi.create_function("power", 2, _power, deterministic=True)
+
+
+def _power(base: float | None, exponent: float | None) -> float | None:
+    return None if base is None or exponent is None else float(base) ** exponent
 
 
 def _lower(value: Any) -> Any:

@@ -66,22 +66,25 @@ def reached_by(tx: Connection, space: str, part: str) -> ColumnElement[bool]:
 
 
 def noted(tx: Connection, value: str) -> ColumnElement[bool]:
-    """That a note in a conversation of theirs says this."""
-    lowered = value.lower()
+    """That a note in a conversation of theirs, or about them, says this."""
+    lowered, note = value.lower(), schema.contact_note
     query = (
         select(conversation.c.contact_id, message.c.text)
         .join(conversation, conversation.c.id == message.c.conversation_id)
         .where(message.c.kind == "note")
     )
-    return among(tx, contact.c.id, ids_where(tx, query, lambda row: lowered in row[1].lower()))
+    ids = ids_where(tx, query, lambda row: lowered in row[1].lower())
+    ids += ids_where(tx, select(note.c.contact_id, note.c.text), lambda row: lowered in row[1].lower())
+    return among(tx, contact.c.id, ids)
 
 
-def has_field(tx: Connection, name: str, value: str) -> ColumnElement[bool]:
-    """That a custom field of theirs is this, in whatever case."""
-    lowered = value.lower()
+def has_field(tx: Connection, name: str, value: str | None) -> ColumnElement[bool]:
+    """That a custom field of theirs is this, in whatever case; None: is anything."""
+    named, lowered = name.lower(), None if value is None else value.lower()
 
     def fits(row: Any) -> bool:
-        return name in row[1] and row[1][name] is not None and str(row[1][name]).lower() == lowered
+        said = [str(one).lower() for key, one in row[1].items() if key.lower() == named and one is not None]
+        return any(said) if lowered is None else lowered in said
 
     return among(tx, contact.c.id, ids_where(tx, select(contact.c.id, contact.c.fields), fits))
 

@@ -210,12 +210,12 @@ def _segment(arguments: argparse.Namespace, config: Config) -> segments.Segment 
     if arguments.what != "customers":
         raise CommandFailed("--where chooses among customers: wellheard export customers --where …")
     try:
-        return segments.parse(arguments.where, zone=ZoneInfo(config.desk.timezone))
-    except segments.QueryError as error:
-        place = (
-            f"{error.text!r} at character {error.at + 1}" if error.text else f"at character {error.at + 1}"
+        return segments.parse(
+            arguments.where, zone=ZoneInfo(config.desk.timezone), currency=config.desk.currency.upper()
         )
-        raise CommandFailed(f"--where is not understood: {error.reason}, {place}") from error
+    except segments.QueryError as error:
+        said = say(f"segment.wrong_{error.reason}", "en", at=error.at + 1, text=error.text)
+        raise CommandFailed(f"--where is not understood. {said}") from error
 
 
 def export(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from bot.commands import Ask, command
 from bot.i18n import UserError
 from bot.service import wording
 from channels.rich import Block, Button, Buttons, Heading, Reply, Table, Text
-from crm_store import contacts, sales, segments
+from crm_store import contacts, profile, sales, segments
 from crm_store.segments import QueryError
 
 SHOWN = 10
@@ -23,7 +23,7 @@ def segment(ask: Ask) -> Reply:
         raise UserError("staff.usage", usage=ask.say("usage.segment"))
     desk, tx, now = ask.turn.office.config.desk, ask.turn.tx, ask.turn.now
     try:
-        asked = segments.parse(ask.args, zone=ZoneInfo(desk.timezone))
+        asked = segments.parse(ask.args, zone=ZoneInfo(desk.timezone), currency=desk.currency.upper())
     except QueryError as error:
         raise UserError(f"segment.wrong_{error.reason}", at=error.at + 1, text=error.text) from error
     scope = access.scope_of(ask.turn, ask.member)
@@ -36,13 +36,14 @@ def segment(ask: Ask) -> Reply:
         rows, buttons = [], []
         for number in ids:
             row, sold = contacts.get(tx, number), sales.summary(tx, number)
+            last = max((one.last_at for one in profile.worth(tx, number, now)), default=None)  # as last_order
             paid = ", ".join(sales.money(one.amount_minor, one.currency) for one in sold.values)
             rows.append(
                 (
                     f"C{number} {wording.short(row.name, 40)}".strip(),
                     ", ".join(wording.short(part, 40) for part in (row.city, row.country) if part),
                     paid,
-                    wording.ago(ask.turn, sold.last_ordered_at, ask.lang) if sold.last_ordered_at else "",
+                    wording.ago(ask.turn, last, ask.lang) if last is not None else "",
                 )
             )
             buttons.append(Button(wording.short(row.name, 70) or f"C{number}", action=f"profile:{number}"))

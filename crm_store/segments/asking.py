@@ -23,13 +23,13 @@ from sqlalchemy import (
 
 from crm_store import money, schema, sealed_scan
 from crm_store.contacts import LIVE
-from crm_store.importing.events import kind_of
-from crm_store.sales import VOID
+from crm_store.rows import is_postgresql
 from crm_store.scope import Scope, of_contact
 from crm_store.search.fold import fold
 from crm_store.search.syntax import Moment
 from crm_store.search.text import has_tag
-from crm_store.segments.language import FIELDS, Operator, Segment, Term
+from crm_store.segments import facts
+from crm_store.segments.language import ANY, FIELDS, Operator, Segment, Term
 
 
 def condition(
@@ -86,32 +86,39 @@ def _of_term(tx: Connection, term: Term, now: datetime, currency: str) -> Column
 
 
 def _compared(tx: Connection, term: Term, value: Any, now: datetime, currency: str) -> ColumnElement[bool]:
-    contact, identity = schema.contact, schema.identity
-    match FIELDS[term.field]:
+    kind = FIELDS[term.field]
+    if value == ANY and kind in ("text", "word", "tag", "custom"):
+        return _any(tx, term)
+    match kind:
         case "tag":
             return has_tag(tx, value)  # type: ignore[no-any-return]
         case "custom":
             if sealed_scan.is_sealed(tx):
                 return sealed_scan.has_field(tx, term.part, value)
-            return _custom(term, value)
+            return facts.custom(tx, term.part, value)
         case "date":
-            return _dated(_DATES[term.field](), term.operator, value, now)
+            return _dated(facts.DATES[term.field](), term.operator, value, now)
         case "money":
-            amount, named = value
-            return _number_is(_spent(named or currency), term.operator, _minor(amount, named or currency))
+            amount, unit = value[0], value[1] or currency
+            left = facts.spent(unit) if term.field == "spent" else facts.worth(tx, unit, now)
+            return _number_is(left, term.operator, _minor(amount, unit))
         case "number":
             plain = int(value) if value == value.to_integral_value() else float(value)
             if term.field == "rating":  # no rating is not a low one
-                return _known(_rating(), _number_is(_rating(), term.operator, plain))
-            return _number_is(_NUMBERS[term.field](), term.operator, plain)
-        case "word" if term.field == "channel":
-            return exists().where(
-                identity.c.contact_id == contact.c.id, func.lower(identity.c.space) == value.lower()
-            )
-        case "word" if term.field == "event":
-            return _did(kind_of(value))
+                return _known(facts.rating(), _number_is(facts.rating(), term.operator, plain))
+            return _number_is(facts.NUMBERS[term.field](), term.operator, plain)
+        case "word" if term.field in facts.WORDS:
+            return facts.WORDS[term.field](value)
         case "word":
-            return _is(func.lower(func.coalesce(contact.c[term.field], "")), value.lower())
+            return _is(func.lower(func.coalesce(schema.contact.c[term.field], "")), value.lower())
+        case "text":
+            return _text(tx, term, value)
+
+
+def _text(tx: Connection, term: Term, value: str) -> ColumnElement[bool]:
+    contact, identity = schema.contact, schema.identity
+    if term.field == "product":
+        return facts.bought(value, whole=term.operator == "=")
     if term.field in ("email", "phone"):
         sought = value.lower() if term.field == "email" else "".join(c for c in value if c.isdigit()) or value
         if sealed_scan.is_sealed(tx):
@@ -126,13 +133,36 @@ def _compared(tx: Connection, term: Term, value: Any, now: datetime, currency: s
             return sealed_scan.noted(tx, value)
         return sealed_scan.text_is(tx, term.field, value, whole=term.operator == "=")
     if term.field == "note":
-        return _noted(value)
+        return facts.noted(value)
     column = func.lower(contact.c[term.field])
     if term.operator == "=":
         return _is(column, value.lower())
     return or_(
         *(column.contains(one, autoescape=True) for one in dict.fromkeys((value.lower(), fold(value))))
     )
+
+
+def _any(tx: Connection, term: Term) -> ColumnElement[bool]:
+    """That there is something at all."""
+    contact, identity = schema.contact, schema.identity
+    if term.field == "tag":
+        length = func.jsonb_array_length if is_postgresql(tx) else func.json_array_length
+        return _number_is(length(contact.c.tags), ">", 0)
+    if term.field == "custom" or FIELDS[term.field] == "custom":
+        if sealed_scan.is_sealed(tx):
+            return sealed_scan.has_field(tx, term.part, None)
+        return facts.custom(tx, term.part, None)
+    if term.field in ("email", "phone"):
+        return exists().where(identity.c.contact_id == contact.c.id, identity.c.space == term.field)
+    if term.field == "note":
+        return or_(exists(facts.notes()), exists(facts.contact_notes()))
+    if term.field == "owner":
+        return contact.c.owner_id.is_not(None)
+    if term.field == "product":
+        return facts.bought(None)
+    if term.field in facts.WORDS:
+        return facts.WORDS[term.field](None)
+    return func.coalesce(contact.c[term.field], "") != ""
 
 
 def _is(left: Any, right: Any) -> ColumnElement[bool]:
@@ -176,109 +206,6 @@ def _known(left: Any, found: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(left.is_not(None), found)
 
 
-def _of_orders(what: Any, *where: Any) -> Any:
-    order = schema.order
-    return (
-        select(what)
-        .where(order.c.contact_id == schema.contact.c.id, order.c.status.not_in(VOID), *where)
-        .correlate(schema.contact)
-        .scalar_subquery()
-    )
-
-
-def _spent(currency: str) -> Any:
-    order = schema.order
-    where = [order.c.currency == currency] if currency else []
-    return _of_orders(func.coalesce(func.sum(order.c.amount_minor), 0), *where)
-
-
 def _minor(amount: Decimal, currency: str) -> int | float:
     found = amount * 10 ** money.exponent(currency)
     return int(found) if found == found.to_integral_value() else float(found)
-
-
-def _of_tickets(what: Any, *where: Any) -> Any:
-    return (
-        select(what)
-        .where(schema.ticket.c.contact_id == schema.contact.c.id, *where)
-        .correlate(schema.contact)
-        .scalar_subquery()
-    )
-
-
-def _of_messages(*kinds: str) -> Any:
-    message, conversation = schema.message, schema.conversation
-    return (
-        select(func.max(message.c.created_at))
-        .join(conversation, conversation.c.id == message.c.conversation_id)
-        .where(conversation.c.contact_id == schema.contact.c.id, message.c.kind.in_(kinds))
-        .correlate(schema.contact)
-        .scalar_subquery()
-    )
-
-
-def _rating() -> Any:
-    """The latest one."""
-    ticket = schema.ticket
-    return (
-        select(ticket.c.rating)
-        .where(ticket.c.contact_id == schema.contact.c.id, ticket.c.rating.is_not(None))
-        .order_by(ticket.c.rated_at.desc(), ticket.c.id.desc())
-        .limit(1)
-        .correlate(schema.contact)
-        .scalar_subquery()
-    )
-
-
-def _of_events(what: Any) -> Any:
-    event = schema.customer_event
-    return (
-        select(what)
-        .where(event.c.contact_id == schema.contact.c.id)
-        .correlate(schema.contact)
-        .scalar_subquery()
-    )
-
-
-def _did(kind: str) -> ColumnElement[bool]:
-    event = schema.customer_event
-    return exists().where(event.c.contact_id == schema.contact.c.id, event.c.kind == kind)
-
-
-_DATES: dict[str, Callable[[], Any]] = {
-    "last_order": lambda: _of_orders(func.max(schema.order.c.ordered_at)),
-    "first_order": lambda: _of_orders(func.min(schema.order.c.ordered_at)),
-    "last_contact": lambda: _of_messages("in", "out"),
-    "last_message": lambda: _of_messages("in"),
-    "last_event": lambda: _of_events(func.max(schema.customer_event.c.at)),
-    "created": lambda: schema.contact.c.created_at,
-}
-_NUMBERS: dict[str, Callable[[], Any]] = {
-    "id": lambda: schema.contact.c.id,
-    "orders": lambda: _of_orders(func.count()),
-    "events": lambda: _of_events(func.count()),
-    "tickets": lambda: _of_tickets(func.count()),
-    "open_tickets": lambda: _of_tickets(func.count(), schema.ticket.c.status != "closed"),
-    "complaints": lambda: _of_tickets(func.count(), schema.ticket.c.kind == "complaint"),
-}
-
-
-def _noted(value: str) -> ColumnElement[bool]:
-    message, conversation = schema.message, schema.conversation
-    return exists(
-        select(1)
-        .select_from(message)
-        .join(conversation, conversation.c.id == message.c.conversation_id)
-        .where(
-            conversation.c.contact_id == schema.contact.c.id,
-            message.c.kind == "note",
-            func.lower(message.c.text).contains(value.lower(), autoescape=True),
-        )
-        .correlate(schema.contact)
-    )
-
-
-def _custom(term: Term, value: str) -> ColumnElement[bool]:
-    """A custom field, which is text: in whatever case."""
-    field: Any = schema.contact.c.fields[term.part].as_string()
-    return _known(field, func.lower(field) == value.lower())

@@ -20,6 +20,10 @@ Kind = Literal["text", "word", "tag", "date", "number", "money", "custom"]
 _OPERATORS = ("<=", ">=", "!=", "≤", "≥", "≠", "：", ":", "=", "<", ">", "＜", "＞", "＝")
 _SAME = {"≤": "<=", "≥": ">=", "≠": "!=", "：": ":", "＜": "<", "＞": ">", "＝": "="}
 
+ANY = "*"  # as a value: whatever there is, but something
+_UNITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz€$¥￥£元"
+_SCALES = {"k": 10**3, "K": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+
 # What may be asked for: name → kind, and other spellings of it
 FIELDS: dict[str, Kind] = {
     "name": "text", "company": "text", "city": "text", "email": "text", "phone": "text", "note": "text",
@@ -27,7 +31,8 @@ FIELDS: dict[str, Kind] = {
     "orders": "number", "spent": "money", "last_order": "date", "first_order": "date", "rating": "number",
     "tickets": "number", "open_tickets": "number", "complaints": "number", "last_contact": "date",
     "last_message": "date", "created": "date", "field": "custom", "event": "word", "events": "number",
-    "last_event": "date",
+    "last_event": "date", "timezone": "word", "owner": "word", "consent": "word", "stage": "word", "deals": "number",
+    "value": "money", "product": "text",
 }  # fmt: skip
 _ALSO = {
     "姓名": "name", "公司": "company", "城市": "city", "邮箱": "email", "电话": "phone", "手机": "phone",
@@ -35,6 +40,9 @@ _ALSO = {
     "消费": "spent", "最近下单": "last_order", "首次下单": "first_order", "评分": "rating", "工单": "tickets",
     "未结工单": "open_tickets", "投诉": "complaints", "最近联系": "last_contact", "最近来信": "last_message",
     "事件": "event", "行为": "event", "事件数": "events", "最近事件": "last_event",
+    "时区": "timezone", "负责人": "owner", "授权": "consent", "同意": "consent", "阶段": "stage", "商机": "stage",
+    "商机数": "deals", "价值": "value", "商品": "product", "产品": "product", "备注": "note", "编号": "id",
+    "字段": "field", "bought": "product", "worth": "value", "purchases": "orders",
     "创建": "created", "tags": "tag", "since": "created", "lang": "language", "mail": "email", "e-mail": "email",
 }  # fmt: skip
 
@@ -58,19 +66,21 @@ class Group:
 Segment = Term | Group
 
 
-def parse(text: str, *, zone: tzinfo = UTC) -> Segment:
-    """Read a segment. Raise QueryError, which says where and what is wrong, and nothing else."""
+def parse(text: str, *, zone: tzinfo = UTC, currency: str = "") -> Segment:
+    """Read a segment; days are of `zone`, and ¥ is `currency` where that is one of those it can mean. Raise
+    QueryError, which says where and what is wrong, and nothing else."""
     if len(text) > LIMIT:
         raise QueryError("long", LIMIT)
-    return _Parser(text, zone).whole()
+    return _Parser(text, zone, currency).whole()
 
 
 class _Parser:
     """One pass over the text; `at` is where it stands."""
 
-    def __init__(self, text: str, zone: tzinfo) -> None:
+    def __init__(self, text: str, zone: tzinfo, currency: str) -> None:
         self.text = text
         self.zone = zone
+        self.currency = currency
         self.at = 0
         self.terms = 0
 
@@ -147,9 +157,10 @@ class _Parser:
         named = self.text[start : self.at].lower()
         name, _, part = named.partition(".")
         name = _ALSO.get(name, name)
-        if name not in FIELDS or (FIELDS[name] == "custom") != bool(part):
+        spaced = named.endswith(".") and self.at < len(self.text) and self.text[self.at] in QUOTES
+        if name not in FIELDS or (FIELDS[name] == "custom") != (bool(part) or spaced):
             raise QueryError("field", start, self.text[start : self.at] or self.text[start : start + 1])
-        part = self.text[start : self.at].partition(".")[2]
+        part = self.part(start) if part or FIELDS[name] == "custom" else ""
         place = self.at
         sign = next((one for one in _OPERATORS if self.text.startswith(one, self.at)), "")
         if not sign:
@@ -164,9 +175,19 @@ class _Parser:
             self.at += 1
             values.append(self.value(name, kind))
         if len(values) > 1 and operator not in (":", "=", "!="):
-            raise QueryError("value", place, sign)
+            raise QueryError("several", place, sign)
         self.space()
         return Term(name, operator, tuple(values), part)
+
+    def part(self, start: int) -> str:
+        """The name of a custom field: what stands after the dot, in quotes where it is several words."""
+        if self.text[self.at - 1] != "." or self.at == len(self.text) or self.text[self.at] not in QUOTES:
+            return self.text[start : self.at].partition(".")[2]
+        opened = self.at
+        said, self.at = quoted(self.text, self.at)
+        if not _plain(said):
+            raise QueryError("value", opened)
+        return _plain(said)
 
     def value(self, name: str, kind: Kind) -> Any:
         start = self.at
@@ -178,7 +199,7 @@ class _Parser:
             ):
                 self.at += 1
             said = self.text[start : self.at]
-        said = said.replace("\x00", "").encode("utf-8", "ignore").decode().strip()
+        said = _plain(said)
         if not said:
             raise QueryError("value", start)
         match kind:
@@ -190,10 +211,16 @@ class _Parser:
             case "number":
                 return _number(said, start)
             case "money":
-                return _money(said, start)
-            case "word":
-                return places.country(said) if name == "country" else said
+                return _money(said, start, self.currency)
+            case "word" if name == "country":
+                return places.country(said)
+            case "word" if name == "language":
+                return places.language(said) or said
         return said
+
+
+def _plain(said: str) -> str:
+    return said.replace("\x00", "").encode("utf-8", "ignore").decode().strip()
 
 
 def _number(said: str, at: int) -> Decimal:
@@ -206,10 +233,15 @@ def _number(said: str, at: int) -> Decimal:
     return found
 
 
-def _money(said: str, at: int) -> tuple[Decimal, str]:
-    digits = said.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz€$¥£元")
-    unit = said[len(digits) :].upper()
+def _money(said: str, at: int, currency: str) -> tuple[Decimal, str]:
+    """An amount as people write it (1000, 1000EUR, €1000, 1万元, 2k) with the currency it names, or none."""
+    bare = said.lstrip(_UNITS)
+    digits = bare.rstrip(_UNITS + "万萬亿億")
+    unit, factor = bare[len(digits) :], 1
+    if unit[:1] in _SCALES and not money.symbols(unit.upper()):
+        unit, factor = unit[1:], _SCALES[unit[0]]
+    unit = (said[: len(said) - len(bare)] + unit).upper().replace("￥", "¥")
     named = money.symbols(unit) if unit else ("",)
     if not named:
         raise QueryError("number", at, said)
-    return _number(digits, at), named[0]
+    return _number(digits, at) * factor, currency if currency in named else named[0]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, select
 
-from crm_store import contacts, conversations, schema, segments
+from crm_store import consent, contacts, conversations, deals, notes, people, schema, segments
 from crm_store.conversations import NewMessage
 from crm_store.db import Store, sqlite_engine
 from crm_store.segments import QueryError
@@ -88,8 +88,80 @@ def fill(tx: Connection) -> None:
             )
         )  # fmt: skip
 
+    mei = people.add(tx, NOW, "Mei", "sales")
+    tx.execute(
+        schema.contact.update()
+        .where(schema.contact.c.id == ben)
+        .values(owner_id=mei, timezone="Asia/Shanghai")
+    )
+    dora = chen + 1
+    notes.add(tx, NOW, dora, "prefers Coffee", staff_id=None, author="Mei")
+    tx.execute(
+        schema.contact.update().where(schema.contact.c.id == dora).values(fields={"Shoe Size": 42, "vat": ""})
+    )
+    for number, state, days in [(anna, "granted", 9), (ben, "granted", 9), (ben, "withdrawn", 5)]:
+        consent.add(tx, NOW, number, "marketing_email", state, source="form", actor="cli", at=ago(days))
+    consent.add(tx, NOW, ben, "phone", "granted", source="form", actor="cli")
+    for number, stage in [(anna, "offer"), (anna, "lead"), (chen, "won")]:
+        deals.add(
+            tx, NOW, "cli", contact_id=number, title="Garden", stage=stage, amount_minor=5, currency="EUR", owner_id=mei
+        )  # fmt: skip
+    for status, sku, name in [("paid", "L-1", "Table Lamp"), ("refunded", "V-1", "Vase")]:
+        of = select(schema.order.c.id).where(
+            schema.order.c.contact_id == anna, schema.order.c.status == status
+        )
+        tx.execute(
+            schema.order_line.insert().values(
+                order_id=of.scalar_subquery(), sku=sku, name=name, quantity=1, amount_minor=1
+            )
+        )
+
 
 ANSWERS = [
+    ("value>1400", "Anna"),
+    ("价值>1450", ""),
+    ("value>30", "Anna Ben"),
+    ("value>34.1", "Anna"),
+    ("value>0CNY", "陈大文"),
+    ("value:0", "陈大文 Dora"),
+    ("consent:marketing_email", "Anna"),
+    ("授权:email", "Anna"),
+    ("-consent:marketing_email", "Ben 陈大文 Dora"),
+    ("consent:*", "Anna Ben"),
+    ("stage:offer", "Anna"),
+    ("阶段:won", "陈大文"),
+    ("stage:open", "Anna"),
+    ("stage:*", "Anna 陈大文"),
+    ("deals>1", "Anna"),
+    ("deals:0", "Ben 陈大文 Dora"),
+    ("owner:mei", "Ben"),
+    ("负责人!=Mei", "Anna 陈大文 Dora"),
+    ("-owner:*", "Anna 陈大文 Dora"),
+    ("timezone:asia/shanghai", "Ben"),
+    ("product:lamp", "Anna"),
+    ("product=lamp", ""),
+    ("商品:L-1", "Anna"),
+    ("product:vase", ""),
+    ("product:*", "Anna"),
+    ("note:coffee", "Dora"),
+    ("备注:*", "Ben Dora"),
+    ('field."shoe size":42', "Dora"),
+    ("字段.“Shoe Size”：42", "Dora"),
+    ("field.SIZE:*", "Anna"),
+    ("field.vat:*", ""),
+    ("tag:*", "Anna Ben"),
+    ("-company:*", "Anna Ben Dora"),
+    ("email:* or phone:*", "Anna 陈大文"),
+    ("-channel:*", "Dora"),
+    ("event:*", "Anna"),
+    ("-country:*", "Dora"),
+    ("language:German", "Anna"),
+    ("语言：中文", "陈大文"),
+    ("spent>1.4k", "Anna"),
+    ("消费>0.14万", "Anna"),
+    ("spent>€1400", "Anna"),
+    ("spent>2500¥", "陈大文"),
+    ("消费>0.25万元", "陈大文"),
     ("country:DE", "Anna Ben"),
     ("country:germany", "Anna Ben"),
     ("国家：德国", "Anna Ben"),
@@ -210,7 +282,12 @@ async def test_who_was_erased_is_in_no_segment(store: Store) -> None:
         ('city:"Berlin', "quote", 5),
         ("country:DE or", "end", 13),
         ("not", "end", 3),
-        ("orders>1,2", "value", 6),
+        ("orders>1,2", "several", 6),
+        ("spent>1,000", "several", 5),
+        ('field."shoe size:42', "quote", 6),
+        ('field."":42', "value", 6),
+        ("spent>1万万", "number", 6),
+        ("rating:*", "number", 7),
         ("field:x", "field", 0),
         ("name.x:y", "field", 0),
         ("(" * 40 + "id:1" + ")" * 40, "deep", 21),
@@ -230,12 +307,24 @@ def test_a_parsed_segment_is_a_value() -> None:
     assert found.inner[0] == segments.Term("spent", ">", ((Decimal("1.5"), "EUR"),))
 
 
+def test_the_yen_sign_is_the_desks_currency_where_it_can_be() -> None:
+    for said, currency, meant in [
+        ("¥5", "JPY", "JPY"),
+        ("￥5", "CNY", "CNY"),
+        ("¥5", "EUR", "CNY"),
+        ("$5", "CAD", "CAD"),
+    ]:
+        found = segments.parse(f"spent>{said}", currency=currency)
+        assert found == segments.Term("spent", ">", ((Decimal(5), meant),))
+
+
 # --- properties ---------------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(
     [*segments.FIELDS, *(f"{name}:" for name in segments.FIELDS), "spent>", "last_order<", "rating<=", "field.a:",
      "-", "not ", "or ", "(", ")", " ", " ", ",", '"', "“", "30d", "2026-01-31", "1000", "1e5", "DE", "vip", "消费",
-     ":", "<", "!=", "';--", "\x00", "%", "_", "\\", "\ud800", "99999999999999999999", "0001-01-01", "999999y"]
+     ":", "<", "!=", "';--", "\x00", "%", "_", "\\", "\ud800", "*", "field.\"a b\":", "万", "€",
+     "99999999999999999999", "0001-01-01", "999999y"]
 )  # fmt: skip
 QUERIES = st.text(max_size=30) | st.lists(PIECES | st.text(max_size=4), max_size=12).map("".join)
 
