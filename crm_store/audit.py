@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,15 +39,18 @@ def entries(tx: Connection, *, object: str = "", limit: int = 100) -> list[Any]:
     return list(tx.execute(query).all())
 
 
-def count_objects(tx: Connection, actor: str, action: str, since: datetime, *, but: str = "") -> int:
-    """To how many objects somebody did something since then, leaving one out."""
+def count_objects(
+    tx: Connection, actor: str, action: str, since: datetime, *, like: str = "%", but: Collection[str] = ()
+) -> int:
+    """To how many objects of a kind ("contact:%") somebody did something since then, leaving some out."""
     table = schema.audit
     query = select(func.count(distinct(table.c.object))).where(
         table.c.actor == actor,
         table.c.at > since,
         table.c.action == action,
         table.c.outcome == "ok",
-        table.c.object != but,
+        table.c.object.like(like),
+        table.c.object.not_in(list(but)),
     )
     return int(tx.execute(query).scalar_one())
 

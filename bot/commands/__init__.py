@@ -191,6 +191,8 @@ def perform(
     try:
         with savepoint(turn.tx):
             reply = found.run(ask)
+            if found.reads:
+                lookups.check_listed(turn, member, ask.found_of)
     except UserError as error:
         more = ((lookups.REFUSED, "", "refused"),) if isinstance(error, lookups.TooMany) else ()
         answer = access.shown(turn, member, Reply.of(say(error.key, lang, **error.values)))

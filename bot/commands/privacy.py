@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot import confirm
+from bot import confirm, lookups
 from bot.access import AGENTS, MANAGERS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
@@ -99,6 +99,7 @@ def _state(ask: Ask, verb: str) -> str:
 
 
 def _shown(ask: Ask, contact_id: int) -> Reply:
+    lookups.check(ask.turn, ask.member, contact_id)
     ask.read_of.append(f"contact:{contact_id}")
     rows = consents.ledger(ask.turn.tx, contact_id)
     name = card.called(ask.turn, contact_id) or ask.say("card.unnamed")

@@ -372,7 +372,7 @@ async def test_who_opens_many_cards_is_stopped_and_the_staff_rooms_are_told_once
         await door.take(await door.code("Tom"), room="tom", author=tom)
         said = await door.press("profile:3", room="tom", author=tom)
         assert "wait" in said[-1].text
-        alarms = [text for text in await door.heard() if "Tom has opened" in text]
+        alarms = [text for text in await door.heard() if "Tom has looked up" in text]
         assert len(alarms) == len(door.office.rooms)
         outcomes = [(a, o) for _, a, _, o in await door.audits() if a.startswith("lookups")]
         assert outcomes.count(("lookups", "refused")) == 3
@@ -380,6 +380,22 @@ async def test_who_opens_many_cards_is_stopped_and_the_staff_rooms_are_told_once
         assert "Known as" in await run(door, "/customer C1", "Tom")  # what was open may be looked at again
         door.later(minutes=11)
         assert "Known as" in await run(door, "/customer C3", "Tom")
+
+
+async def test_who_lists_all_customers_letter_by_letter_is_stopped_too(tmp_path: Path) -> None:
+    async with deciding(tmp_path, more=f"{CHANNELS}\n[access]\nlookups = 1") as door:
+        rows = "".join(
+            f"Person {letter}{letter} Smith,p{letter}@example.com\n" for letter in "abcdefghijklmnopqrst"
+        )
+        await door.bring(tmp_path, "customers", "name,email\n" + rows)
+        assert "Smith" in await run(door, "/customer Smith", "Tom")
+        assert "Smith" in await run(door, "/customer Smith", "Tom")  # the same again are no more
+        assert "wait" in await run(door, "/segment email:example id>8", "Tom")
+        assert "wait" in await run(door, "/history C15", "Tom")
+        assert any("Tom has looked up" in text for text in await door.heard())
+        assert "Smith" in await run(door, "/customer Smith", "Tom")
+        door.later(minutes=11)
+        assert "Smith" in await run(door, "/segment email:example id>8", "Tom")
 
 
 # --- the audit ----------------------------------------------------------------------------------------------

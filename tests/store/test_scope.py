@@ -187,7 +187,7 @@ async def test_an_audit_of_a_customer_has_everything_about_them(store: Store) ->
         ):
             audit.record(tx, NOW, "staff:1", action, object, **detail)
         assert audit.count_objects(tx, "staff:1", "close", NOW - timedelta(hours=1)) == 2
-        assert audit.count_objects(tx, "staff:1", "close", NOW, but="ticket:1") == 0
+        assert audit.count_objects(tx, "staff:1", "close", NOW, but={"ticket:1"}) == 0
         assert len(audit.of_actors(tx, ["staff:1"], limit=3)) == 3
         found = audit.of_contact(tx, [ids["A"]])
         older = audit.of_contact(tx, [ids["A"]], before=found[0].id)
