@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -14,6 +15,7 @@ from crm_store.search.postings import BEARER, LAST, NAME, WORD, Postings, of
 from crm_store.search.query import Query, fetched, listed, listing, sql, sql_once, token
 
 NAMES = 300  # that one question brings
+SOON = 100  # … and one that is perhaps not asked
 WORDS = 1500  # that share three letters with a misspelt one
 WORDS_READ = 150  # … where those are known that share most
 MOST = 5000  # names among which those are looked for that most people bear
@@ -57,8 +59,9 @@ class Asking(Protocol):
         longer: Sequence[str] = (),
         rows: bool = False,
     ) -> None:
-        """Say what will be asked soon of names and of words, with the answers (`rows`) or only their parts, and
-        which words' `longer` ones: where each question is a trip to the database, one brings all."""
+        """Say what will be asked soon of names and of words, with the answers (`rows`: of the first question about
+        names all, of the others a part) or only their parts, and which words' `longer` ones: where each question
+        is a trip to the database, one brings all."""
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
         """The first names that fit."""
@@ -175,7 +178,9 @@ class _OfPostings:
         of_words = [of(WORD, query) for query in words]
         self._postings.soon([*of_names, *of_words])
         if rows:
-            self._read_names([number for query in of_names for number in self._first(query, NAMES)])
+            limits = chain([NAMES], repeat(SOON))
+            each = (self._first(query, limit) for query, limit in zip(of_names, limits, strict=False))
+            self._read_names(list(chain.from_iterable(each)))
             self._read_words([number for query in of_words for number in self._nearest(query)], longer)
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:

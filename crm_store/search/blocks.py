@@ -1,7 +1,7 @@
 """Postings in few bytes: which ids bear a token, many tokens to a block, compressed.
 
     data = pack({"wjohn": array("I", [3, 9]), "wsmith": array("I", [3])})
-    list(ids(data, "wjohn"))  # [3, 9]
+    list(Opened(data).ids("wjohn"))  # [3, 9]
 
 A block holds its tokens in order, how many ids each has, and the ids as differences, byte by byte of equal
 weight: the upper bytes are nearly all alike and cost nothing. 1.5 to 3 bytes an id, a row of a table takes 60.
@@ -14,7 +14,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from operator import sub
 
 Block = dict[str, "array[int]"]  # the token and its ids, in order
@@ -27,9 +27,13 @@ def pack(block: Block) -> bytes:
     tokens = sorted(block)
     names = "\n".join(tokens).encode()
     counts = array("I", [len(block[token]) for token in tokens])
-    steps = array("I")
-    for token in tokens:
-        steps.extend(_steps(block[token]))
+    numbers = array("i")
+    numbers.frombytes(b"".join(block[token].tobytes() for token in tokens))
+    steps = array("i", map(sub, numbers, chain((0,), numbers)))
+    place = 0
+    for count in counts:  # the first id of a token stands as it is
+        steps[place] = numbers[place]
+        place += count
     return zlib.compress(
         len(names).to_bytes(_WORD, "little") + names + _planes(counts) + _planes(steps), level=3
     )
@@ -37,35 +41,45 @@ def pack(block: Block) -> bytes:
 
 def unpack(data: bytes) -> Block:
     """The block again."""
-    raw = zlib.decompress(data)
-    names, counts, start = _head(raw)
-    steps = _numbers(raw, start, sum(counts))
-    block: Block = {}
-    place = 0
-    for token, count in zip(names, counts, strict=True):
-        block[token] = array("I", accumulate(steps[place : place + count]))
-        place += count
-    return block
+    return dict(Opened(data).items())
 
 
-def ids(data: bytes, token: str) -> Iterable[int]:
-    """The ids that the block has of a token."""
-    raw = zlib.decompress(data)
-    names, counts, start = _head(raw)
-    at = bisect_left(names, token)
-    if at == len(names) or names[at] != token:
-        return ()
-    return accumulate(_numbers(raw, start, sum(counts), sum(counts[:at]), counts[at]))
+class Opened:
+    """A block that is asked for some of its tokens: what each has is only worked out then."""
 
+    __slots__ = ("_ends", "_raw", "_start", "tokens")
 
-def beginning(data: bytes, letters: str) -> Iterator[int]:
-    """The same of all tokens that begin with some letters, again and again where an id has several."""
-    raw = zlib.decompress(data)
-    names, counts, start = _head(raw)
-    at, total = bisect_left(names, letters), sum(counts)
-    while at < len(names) and names[at].startswith(letters):
-        yield from accumulate(_numbers(raw, start, total, sum(counts[:at]), counts[at]))
-        at += 1
+    def __init__(self, data: bytes) -> None:
+        self._raw = raw = zlib.decompress(data)
+        end = _WORD + int.from_bytes(raw[:_WORD], "little")
+        self.tokens = raw[_WORD:end].decode().split("\n")
+        size = len(self.tokens)
+        self._ends = list(accumulate(_numbers(raw, end, size, 0, size), initial=0))  # of each one's ids
+        self._start = end + _WORD * size
+
+    def ids(self, token: str) -> Iterable[int]:
+        """The ids of a token."""
+        at = bisect_left(self.tokens, token)
+        if at == len(self.tokens) or self.tokens[at] != token:
+            return ()
+        return self._at(at)
+
+    def beginning(self, letters: str) -> Iterator[int]:
+        """The same of all tokens that begin with some letters, again and again where an id has several."""
+        at = bisect_left(self.tokens, letters)
+        while at < len(self.tokens) and self.tokens[at].startswith(letters):
+            yield from self._at(at)
+            at += 1
+
+    def items(self) -> Iterator[tuple[str, array[int]]]:
+        """All tokens, each with its ids."""
+        steps = _numbers(self._raw, self._start, self._ends[-1], 0, self._ends[-1])
+        for token, (first, last) in zip(self.tokens, pairwise(self._ends), strict=True):
+            yield token, array("I", accumulate(steps[first:last]))
+
+    def _at(self, at: int) -> Iterable[int]:
+        first, last = self._ends[at], self._ends[at + 1]
+        return accumulate(_numbers(self._raw, self._start, self._ends[-1], first, last - first))
 
 
 def split(block: Block) -> Iterator[tuple[str, int, Block]]:
@@ -92,19 +106,14 @@ def _begun(part: Block) -> tuple[str, int, Block]:
     return token, numbers[0], part
 
 
-def _steps(found: array[int]) -> Iterable[int]:
-    return map(sub, found, chain((0,), found))
-
-
 def _planes(numbers: array[int]) -> bytes:
     """The lowest bytes of all, then the next …"""
     raw = _little(numbers).tobytes()
     return b"".join(raw[i::_WORD] for i in range(_WORD))
 
 
-def _numbers(raw: bytes, start: int, total: int, skip: int = 0, count: int | None = None) -> array[int]:
+def _numbers(raw: bytes, start: int, total: int, skip: int, count: int) -> array[int]:
     """Some of the numbers whose planes begin there."""
-    count = total if count is None else count
     woven = bytearray(_WORD * count)
     for i in range(_WORD):
         place = start + i * total + skip
@@ -120,10 +129,3 @@ def _little(numbers: array[int]) -> array[int]:
         numbers = array("I", numbers)
         numbers.byteswap()
     return numbers
-
-
-def _head(raw: bytes) -> tuple[list[str], array[int], int]:
-    """The tokens, how many ids each has, and where the ids begin."""
-    end = _WORD + int.from_bytes(raw[:_WORD], "little")
-    names = raw[_WORD:end].decode().split("\n")
-    return names, _numbers(raw, end, len(names)), end + _WORD * len(names)

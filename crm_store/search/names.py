@@ -73,16 +73,17 @@ def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
 
 
 def _likely(asked: Asked) -> Iterable[Query]:
-    """What most searches come to ask of names."""
-    yield token(tokens.of_key(asked.key))
+    """What most searches come to ask of names, first what they certainly do."""
     words = [token("w" + word) for word in asked.words]
     if asked.run:
         yield all_of([*words, *map(token, tokens.pairs(asked.run) or [asked.run])])
+        yield token(tokens.of_key(asked.key))
         yield from map(_read_so, asked.readings)
         yield from (token(kind + heard) for heard in asked.heard for kind in "qp")
         return
     if words:
         yield all_of(words)
+    yield token(tokens.of_key(asked.key))
     if asked.letters and len(asked.words) < 4:
         yield from (token("p" + letters) for letters in asked.letters)
         if max(map(len, asked.letters)) > 3:

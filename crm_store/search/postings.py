@@ -70,7 +70,7 @@ class Postings:
     def __init__(self, tx: Connection, *, beginning: int = BEGINNING) -> None:
         self._tx = tx
         self._fetch = _FETCH.format(blocks=1 + beginning // blocks.FULL, fresh=beginning)
-        self._blocks: dict[tuple[str, int], bytes] = {}
+        self._blocks: dict[tuple[str, int], bytes | blocks.Opened] = {}
         self._keys: list[tuple[str, int]] = []  # of the blocks, in order
         self._fresh: dict[str, dict[int, bool]] = {}  # term → id → whether it is gone
         self._read: set[Query] = set()
@@ -128,9 +128,10 @@ class Postings:
             key = self._keys[at]
             if key[0] > term and not (begins and key[0].startswith(term)):
                 break
-            found.update(
-                blocks.beginning(self._blocks[key], term) if begins else blocks.ids(self._blocks[key], term)
-            )
+            block = self._blocks[key]
+            if isinstance(block, bytes):
+                block = self._blocks[key] = blocks.Opened(block)
+            found.update(block.beginning(term) if begins else block.ids(term))
             at += 1
         terms = [one for one in self._fresh if one.startswith(term)] if begins else [term]
         for one in terms:

@@ -23,10 +23,11 @@ def test_a_block_is_read_as_it_was_written(said: dict[str, set[int]]) -> None:
     block = {one: array("I", sorted(numbers)) for one, numbers in said.items()}
     data = blocks.pack(block)
     assert blocks.unpack(data) == block
+    opened = blocks.Opened(data)
     for one in (*said, "a", "张", "none"):
-        assert set(blocks.ids(data, one)) == said.get(one, set())
+        assert set(opened.ids(one)) == said.get(one, set())
         begin = [numbers for other, numbers in said.items() if other.startswith(one)]
-        assert set(blocks.beginning(data, one)) == set().union(*begin)
+        assert set(opened.beginning(one)) == set().union(*begin)
 
 
 @given(BLOCKS)
