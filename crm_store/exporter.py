@@ -190,6 +190,7 @@ def _customers(tx: Connection, scope: Scope | None, where: Any = None) -> Iterat
             shown = known.handle and f"@{known.handle}" if known.space == "telegram" else known.user_id
             spaces.setdefault(known.space, []).extend([shown] if shown else [])
         agreed = consent.current_of(tx, [row.id for row in page])
+        inferred = _inferred(tx, page)
         for row in page:
             spaces = held.get(row.id, {})
             yield [
@@ -209,7 +210,19 @@ def _customers(tx: Connection, scope: Scope | None, where: Any = None) -> Iterat
                 consent.in_words(agreed.get(row.id, {})),
                 row.source,
                 row.created_at,
+                inferred.get(row.id, []),
             ]
+
+
+def _inferred(tx: Connection, page: list[Any]) -> dict[int, list[str]]:
+    """Which columns of theirs nobody said: read in again, they are still inferred."""
+    mark, known = schema.contact_mark, {row.id: row for row in page}
+    guessed = select(mark).where(mark.c.contact_id.in_(list(known)), mark.c.how == "inferred")
+    found: dict[int, list[str]] = {}
+    for one in tx.execute(guessed.order_by(mark.c.contact_id, mark.c.field)):
+        if known[one.contact_id]._mapping.get(one.field) == one.value:
+            found.setdefault(one.contact_id, []).append(one.field)
+    return found
 
 
 def _orders(tx: Connection, scope: Scope | None) -> Iterator[list[Any]]:
@@ -348,7 +361,7 @@ _CUSTOMERS = [
         "language",
         "timezone",
     ),
-    *("tags", "fields", "consent", "source", "created_at"),
+    *("tags", "fields", "consent", "source", "created_at", "inferred"),
 ]
 _ORDERS = [
     *("number", "ordered_at", "status", "amount", "currency", "tracking", "email", "phone", "ref", "lines"),

@@ -46,6 +46,7 @@ _CUSTOMERS = {
     "consent": "consent consents opt_in optin marketing_consent newsletter accepts_marketing "
     "accepts_email_marketing email_opt_in marketing_opt_in email_consent subscribed 授权 同意 订阅 "
     "营销授权 是否订阅 是否同意营销",
+    "inferred": "inferred",
 }
 _ORDERS = {
     "number": "number order order_no order_number order_id order_ref order_reference order_name "

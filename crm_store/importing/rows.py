@@ -182,7 +182,10 @@ def said_in(kind: Kind, row: Row) -> tuple[dict[str, Any], list[tuple[str, Any]]
     ranks: dict[str, int] = {}
     columns = plan(kind, tuple(cells))
     for (name, rank, column), value in zip(columns, cells.values(), strict=True):
-        if value in _NOTHING or (type(value) is str and value.strip() in _BLANK and kind != "articles"):
+        if type(value) is str:
+            if not value or (len(value) < 8 and value.strip() in _BLANK and kind != "articles"):
+                continue
+        elif value in _NOTHING:
             continue
         if name:
             if name not in said or rank < ranks[name]:
@@ -194,7 +197,7 @@ def said_in(kind: Kind, row: Row) -> tuple[dict[str, Any], list[tuple[str, Any]]
     return said, others
 
 
-_NOTHING: tuple[Any, ...] = ("", None, [], {})
+_NOTHING: tuple[Any, ...] = (None, [], {})
 # what systems and people write where they have nothing
 _BLANK = frozenset(
     (
@@ -206,7 +209,7 @@ _BLANK = frozenset(
 
 def flat(kind: Kind, cells: dict[str, Any]) -> dict[str, Any]:
     """{"customer": {"email": …}} as a column "customer email", where that means something."""
-    if not any(type(value) is dict for value in cells.values()):
+    if dict not in map(type, cells.values()):
         return cells
     found: dict[str, Any] = {}
     for name, value in cells.items():
@@ -240,6 +243,14 @@ def customer_of(
     rejected: list[Rejected],
     extra: tuple[tuple[str, str], ...] = (),
 ) -> CustomerRow:
+    guessed: list[tuple[str, str, str]] = []
+    if "inferred" in said:  # as our own exports say it
+        said = dict(said)
+        guessed += [
+            (column, told, _TOLD_FROM[column])
+            for column in values.several(said["inferred"])
+            if column in _TOLD_FROM and (told := values.clean(said.pop(column, "")))
+        ]
     get = said.get
     notes: list[Note] = []
     wrong: list[Wrong] = []
@@ -248,12 +259,12 @@ def customer_of(
     if "email" in said:
         keys = [("email", address) for address in values.emails(said["email"], notes, wrong)]
     mail = keys[0][1] if keys else ""
-    guessed: list[tuple[str, str, str]] = []
+    known = {column for column, _, _ in guessed}
     if "phone" in said:
         region = places.region(country) if country else ""
         numbers = _phones(said["phone"], region, mail, defaults, notes, wrong)
         keys += [("phone", number) for number in numbers]
-        if not country and numbers and (told := phones.country_of(numbers[0])):
+        if not country and "country" not in known and numbers and (told := phones.country_of(numbers[0])):
             guessed.append(("country", told, "phone"))
     if "ref" in said:
         try:
@@ -269,7 +280,7 @@ def customer_of(
             wrong.append(error)
     rejected += [Rejected(line, one.reason, {"value": one.value}) for one in wrong]
     name = values.name(get("name", ""), notes) or _whole_name(said)
-    if not name and mail and (told := guesses.name_from(mail)):
+    if not name and "name" not in known and mail and (told := guesses.name_from(mail)):
         guessed.append(("name", told, "email"))
     company = values.name(said["company"], notes, "company") if "company" in said else ""
     city = values.name(said["city"], notes, "city") if "city" in said else ""
@@ -297,6 +308,7 @@ def customer_of(
     )
 
 
+_TOLD_FROM = {"name": "email", "country": "phone"}
 _country = lru_cache(maxsize=4096)(places.country)
 _language = lru_cache(maxsize=4096)(places.language)
 

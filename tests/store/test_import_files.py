@@ -154,3 +154,21 @@ async def test_an_address_that_somebody_has_is_no_slip(store: Store, tmp_path: P
     report = await importer.run(store, "customers", path, DEFAULTS, LATER)
     assert (report.new, report.unchanged, report.corrections) == (0, 1, 0)
     assert await store.read(addresses) == ["anna@gmial.com"]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+async def test_what_was_inferred_is_still_inferred_after_an_export_came_back(
+    store: Store, tmp_path: Path, form: exporter.Form
+) -> None:
+    await bring(store, tmp_path, "email,phone\nbo.smith@example.fr,+33123456789\n")
+    before = await store.read(marks)
+    assert {(field, value) for _, field, value, _ in before} == {("name", "Bo Smith"), ("country", "FR")}
+    exported = await store.read(lambda tx: "".join(exporter.export(tx, "customers", form)))
+    report = await bring(store, tmp_path, exported, LATER)
+    assert (report.new, report.updated, report.unchanged) == (0, 0, 1)
+    assert await store.read(marks) == before
+    fresh = exported.replace("bo.smith", "ben.smith").replace("+33123456789", "+33123456788")
+    await bring(store, tmp_path, fresh, LATER)
+    assert {(field, value) for who, field, value, _ in await store.read(marks) if who == 2} == {
+        *(("name", "Bo Smith"), ("country", "FR"))
+    }
