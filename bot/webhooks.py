@@ -46,6 +46,9 @@ GIVE_UP_AFTER = timedelta(days=3)
 STRIKES = 5  # refusals by a broker that took something else since the one before
 REMEMBERED = 10_000  # refused events
 SIGNATURE = "Wellheard-Signature"
+# IPv6 that ends at an IPv4 address: NAT64 (RFC 6052), IPv4-compatible, IPv4-translated (RFC 2765)
+_CARRIERS = [ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")]
+_OWN_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: of one's own network
 
 
 class Refused(Exception):
@@ -301,8 +304,14 @@ def _is_private(host: str) -> bool:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    return not (mapped or address).is_global or address.is_multicast
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.is_site_local or address in _OWN_TRANSLATION:
+            return True
+        carried = address.ipv4_mapped or address.sixtofour
+        if carried is None and any(address in network for network in _CARRIERS):
+            carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return not (carried or address).is_global or address.is_multicast
+    return not address.is_global or address.is_multicast
 
 
 class _Resolver(AbstractResolver):

@@ -89,7 +89,7 @@ def add_customer(ask: Ask) -> Any:
             is None
         ):
             taken = api.owner(ask.tx, space, user_id)
-            raise Problem(409, f"{space}: {user_id} is of customer {taken} already", field=space)
+            raise Problem(409, f"{space}: {user_id} is of {named(ask, taken)} already", field=space)
     if ask.scope is not None:  # whose rows are all they see: what they bring is theirs
         contacts.set_values(ask.tx, now, contact_id, owner_id=ask.member.id)
     if changes := _changes(body):
@@ -114,6 +114,12 @@ def change_customer(ask: Ask) -> Any:
     if changes:
         contacts.set_values(ask.tx, ask.turn.now, row.id, **changes)
     return _one(ask, contacts.get(ask.tx, row.id))
+
+
+def named(ask: Ask, contact_id: int | None) -> str:
+    """A customer in words: their number is for whoever sees them."""
+    seen = contact_id is not None and ask.sees_contact(contact_id)
+    return f"customer {contact_id}" if seen else "another customer"
 
 
 def _one(ask: Ask, row: Any) -> Customer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from bot.api import shapes
-from bot.api.customers import whose
+from bot.api.customers import current, whose
 from bot.api.deal_schemas import Deal, DealChange, NewDeal
 from bot.api.paging import Paging, page
 from bot.api.problems import Problem, not_found
@@ -29,7 +29,7 @@ def list_deals(ask: Ask) -> Any:
     rows = deals.listing(
         ask.tx,
         closed=None if given.status is None else given.status == "closed",
-        contact_id=given.customer,
+        contact_id=current(ask, given.customer),
         since=given.updated_since,
         scope=ask.scope,
         after=given.after,

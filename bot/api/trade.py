@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bot.api import shapes
-from bot.api.customers import current, whose
+from bot.api.customers import current, named, whose
 from bot.api.paging import Paging, page
 from bot.api.problems import Problem, not_found
 from bot.api.routes import Answer, Ask, Routes
@@ -77,7 +77,8 @@ def put_order(ask: Ask) -> Any:
     contact_id = whose(ask, body.customer)
     known = api.by_number(ask.tx, number)
     if known is not None and known.contact_id != contact_id:
-        raise Problem(409, f"customer: order {number} is of customer {known.contact_id}", field="customer")
+        said = f"customer: order {number} is of {named(ask, known.contact_id)}"
+        raise Problem(409, said, field="customer")
     if known is not None:
         ask.must_match(_shown(ask, known))
     elif ask.if_match:

@@ -203,6 +203,10 @@ async def test_a_merged_customer_answers_to_every_id_they_had(world: World, call
     assert last in ids
     assert not {keep, drop} & set(ids)
     assert (await caller.patch(f"/customers/{drop}", {"city": "Oslo"})).body["id"] == last
+    money = {"amount_minor": 5, "currency": "EUR"}
+    made = await caller.post("/deals", {"customer": {"id": drop}, "title": "Garden", "amount": money})
+    for number in (keep, drop, last):
+        assert (await caller.get(f"/deals?customer={number}")).body["items"] == [made.body]
     put = await caller.put("/orders/M-2", ORDER | {"customer": {"id": drop}})
     assert put.body["customer_id"] == last
     await world.store.write(merges.undo, now, outer, actor="staff:1")

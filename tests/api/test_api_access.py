@@ -67,6 +67,13 @@ async def test_whose_rows_it_does_not_see_are_not_there(both: tuple[World, Calle
     assert (await sam.put("/orders/A-1", order)).status == 404
     assert (await sam.post("/deals", deal)).status == 404
     assert (await sam.patch("/deals/1", {"title": "X"})).status == 404
+    taken = await sam.post("/customers", {"emails": ["other@example.com"]})
+    assert (taken.status, taken.body["detail"]) == (
+        409,
+        "email: other@example.com is of another customer already",
+    )
+    theirs = await sam.put("/orders/A-1", order | {"customer": {"email": "own@example.com"}})
+    assert (theirs.status, theirs.body["detail"]) == (409, "customer: order A-1 is of another customer")
 
 
 async def test_what_is_masked_for_its_person_is_masked_and_still_found(

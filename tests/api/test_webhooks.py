@@ -250,6 +250,13 @@ async def test_an_address_inside_is_refused_unless_it_was_said(tmp_path: Path) -
         ("fd00::1", True),
         ("::ffff:127.0.0.1", True),
         ("2002:7f00:1::", True),
+        ("64:ff9b::7f00:1", True),
+        ("64:ff9b::a00:1", True),
+        ("64:ff9b:1::5db8:d822", True),
+        ("::7f00:1", True),
+        ("::ffff:0:a00:1", True),
+        ("fec0::1", True),
+        ("64:ff9b::5db8:d822", False),
         ("93.184.216.34", False),
         ("2606:4700:4700::1111", False),
         ("shop.example.com", False),  # a name is judged by what it resolves to
