@@ -140,9 +140,8 @@ def require(turn: Turn, who: Member, what: str) -> None:
     """Raise UserError, and note it, when somebody may not do something that is done without a command."""
     if not turn.office.access.may(who, what):
         refuse(turn, who, what)
-        raise UserError(
-            "staff.refused", role=turn.office.access.called(who.role, turn.language_of(who)), name=what
-        )
+        role = turn.office.access.called(who.role, turn.language_of(who))
+        raise UserError("staff.refused", role=role, name=BY_COMMAND.get(what, what).partition(" ")[0])
 
 
 def refuse(turn: Turn, who: Member, what: str, object: str = "") -> None:
@@ -182,6 +181,15 @@ def seen_contact(turn: Turn, who: Member, contact_id: int) -> int:
     """The contact. Raise UserError when it is none of theirs."""
     if not sees_contact(turn, who, contact_id):
         raise UserError("profile.nobody", text=str(contact_id))
+    return contact_id
+
+
+def present(turn: Turn, contact_id: int) -> int:
+    """The contact. Raise UserError when they were erased: nothing is to be known of them again."""
+    from crm_store.erase import was_erased
+
+    if was_erased(turn.tx, contact_id):
+        raise UserError("erase.already", id=contact_id)
     return contact_id
 
 

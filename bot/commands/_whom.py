@@ -22,8 +22,14 @@ def is_named(args: str) -> bool:
     return bool(_QUOTED.match(args) or _NUMBER.fullmatch(first) or _EXACT.fullmatch(first))
 
 
-def whom(ask: Ask, args: str) -> tuple[int, str]:
-    """(contact, the rest). Raise UserError when nobody is named, or several fit, or it is none of theirs."""
+def whom(ask: Ask, args: str, *, erased_too: bool = False) -> tuple[int, str]:
+    """(contact, the rest). Raise UserError when nobody is named, or several fit, or it is none of theirs, or
+    they were erased: what is written of an erased customer would be kept of somebody who is to be forgotten."""
+    contact_id, rest = _named(ask, args)
+    return (contact_id if erased_too else access.present(ask.turn, contact_id)), rest
+
+
+def _named(ask: Ask, args: str) -> tuple[int, str]:
     if not is_named(args):
         if ask.ticket is None:
             raise UserError("whom.needed")

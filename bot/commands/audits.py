@@ -116,7 +116,7 @@ def _is_seen(ask: Ask, kind: str, key: str) -> bool:
 def _contact(ask: Ask, named: str) -> int:
     """By whatever somebody remembers: the audit of one who is named roughly would be of somebody else."""
     try:
-        contact_id, rest = whom(ask, named)
+        contact_id, rest = whom(ask, named, erased_too=True)
     except UserError as error:
         if error.key != "whom.needed" or not named:
             raise

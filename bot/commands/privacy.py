@@ -24,8 +24,6 @@ def erase(ask: Ask) -> Reply:
     contact_id, _ = whom(ask, ask.args)
     try:
         counts = erasing.preview(ask.turn.tx, contact_id)
-        if erasing.was_erased(ask.turn.tx, contact_id):
-            raise UserError("erase.already", id=contact_id)
     except erasing.Unknown as error:
         raise UserError("profile.nobody", text=ask.args) from error
     if ask.confirmed is None:
@@ -117,7 +115,7 @@ def _row(ask: Ask, row: Any) -> tuple[str, ...]:
     state = ask.say(f"consent.{row.state}")
     return (
         wording.day(ask.turn, row.at),
-        wording.purpose(row.purpose, ask.lang),
+        f"{wording.purpose(row.purpose, ask.lang)} ({row.purpose})",  # as it is typed, too
         state,
         wording.short(row.source, 120),
         wording.actor(ask.turn, row.actor, ask.lang),

@@ -48,7 +48,7 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
             _write_to(turn, inbound, member, merges.current(turn.tx, int(number[:9])))
         case ["profile", number, "begun"] if number.isdigit():
             access.require(turn, member, "reply")
-            contact_id = access.seen_contact(turn, member, merges.current(turn.tx, int(number[:9])))
+            contact_id = _theirs(turn, member, merges.current(turn.tx, int(number[:9])))
             beginning.send(turn, inbound, member, contact_id)
         case ["profile", number, ("merge" | "merged") as what] if number.isdigit():
             access.require(turn, member, "merge")
@@ -138,7 +138,7 @@ def _set(turn: Turn, member: Member, ticket: Any, values: dict[str, str]) -> Non
 
 
 def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
-    row = contacts.get(turn.tx, access.seen_contact(turn, member, contact_id))
+    row = contacts.get(turn.tx, _theirs(turn, member, contact_id))
     if row is None:
         raise UserError("profile.nobody", text=str(contact_id))
     if what == "edit":
@@ -170,7 +170,7 @@ def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, wha
 def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
     from bot import commands
 
-    access.seen_contact(turn, member, contact_id)
+    _theirs(turn, member, contact_id)
     if what == "note":
         forms.open_form(turn, inbound, member, forms.contact_note(turn, contact_id, turn.language_of(member)))
     elif text := inbound.values.get("text", "").strip():
@@ -180,7 +180,7 @@ def _contact_note(turn: Turn, inbound: Inbound, member: Member, contact_id: int,
 def _write_to(turn: Turn, inbound: Inbound, member: Member, contact_id: int) -> None:
     """Ask for a message to somebody, in their open ticket or in one opened where they wrote last; who never
     wrote gets a first mail."""
-    access.seen_contact(turn, member, contact_id)
+    _theirs(turn, member, contact_id)
     scope = access.scope_of(turn, member)
     opened = tickets.listing(turn.tx, contact_id=contact_id, scope=scope)
     last = conversations.latest_of(turn.tx, contact_id)
@@ -195,7 +195,7 @@ def _merge(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: 
     """With whom is asked first; the command finds them, shows what would become of it and asks again."""
     from bot import commands
 
-    access.seen_contact(turn, member, contact_id)
+    _theirs(turn, member, contact_id)
     lang = turn.language_of(member)
     if what == "merge":
         forms.open_form(turn, inbound, member, forms.merge(turn, contact_id, lang))
@@ -212,6 +212,11 @@ def _deal(turn: Turn, inbound: Inbound, member: Member, number: int, what: str) 
         forms.open_form(turn, inbound, member, forms.lost(number, turn.language_of(member)))
     elif reason := inbound.values.get("reason", "").strip():
         commands.run(turn, inbound, member, text=f"/deal {number} lost {reason}")
+
+
+def _theirs(turn: Turn, member: Member, contact_id: int) -> int:
+    """The contact, for whom somebody sees and who is still there. Raise UserError."""
+    return access.present(turn, access.seen_contact(turn, member, contact_id))
 
 
 def _number(text: str) -> int:

@@ -28,5 +28,6 @@ def wrote(turn: Turn, ticket: Any, member: Member) -> None:
         return  # they know of each other by now
     others = dict.fromkeys(m.author for m in recent if m.author_id != member.id)
     if others:
-        text = say("thread.together", turn.office.staff_language, name=", ".join(others))
+        key = "thread.together" if len(others) == 1 else "thread.together_all"
+        text = say(key, turn.office.staff_language, name=", ".join(others))
         posting.to_threads(turn, ticket, Reply.of(Text(text, small=True)))

@@ -166,7 +166,7 @@ async def test_consent_is_noted_and_shown(tmp_path: Path) -> None:
         said = await mei.command(f"/consent C{contact} grant marketing_email said so by phone")
         assert "marketing_email" in said
         assert "said so by phone" in said
-        assert "marketing email" in await mei.command(f"/customer C{contact}")
+        assert "✓ 邮箱营销" in await mei.command(f"/customer C{contact}")
         said = await mei.command(f"/consent C{contact} 撤回 marketing_email 邮件里要求")
         assert said.count("marketing_email") == 2
         assert "/consent" in await mei.command(f"/consent C{contact} grant marketing_email")
