@@ -254,5 +254,9 @@ def _living(tx: Connection, ids: set[int]) -> dict[int, int]:
         return {}
     contact = schema.contact
     erased = select(schema.erasure.c.contact_id)
-    query = select(contact.c.id).where(contact.c.id.in_(sorted(ids)), contact.c.id.not_in(erased))
-    return {number: merges.current(tx, number) for number in tx.execute(query).scalars()}
+    query = select(contact.c.id, contact.c.merged_into_id).where(
+        contact.c.id.in_(sorted(ids)), contact.c.id.not_in(erased)
+    )
+    return {
+        number: number if into is None else merges.current(tx, number) for number, into in tx.execute(query)
+    }
