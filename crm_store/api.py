@@ -33,7 +33,8 @@ def customers(
     since: datetime | None = None,
     scope: Scope | None = None,
 ) -> list[Any]:
-    query = select(contact).where(contact.c.id > after, LIVE)
+    erased = select(schema.erasure.c.contact_id).where(schema.erasure.c.state == "done")
+    query = select(contact).where(contact.c.id > after, LIVE, contact.c.id.not_in(erased))
     if holding is not None:
         held = select(identity.c.contact_id).where(
             identity.c.space == holding[0], identity.c.user_id == holding[1]

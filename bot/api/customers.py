@@ -28,6 +28,7 @@ from bot.api.schemas import (
     Phone,
 )
 from crm_store import api, contacts, merges
+from crm_store.erase import was_erased
 from crm_store.privacy import tombstones
 
 routes = Routes()
@@ -123,7 +124,7 @@ def named(ask: Ask, contact_id: int | None) -> str:
 
 
 def _one(ask: Ask, row: Any) -> Customer:
-    if row is None or not ask.sees_contact(row.id):
+    if row is None or was_erased(ask.tx, row.id) or not ask.sees_contact(row.id):
         raise not_found("customer", ask.path.get("id"))
     ask.saw.add(row.id)
     return shapes.customers(ask.tx, [row])[0]
@@ -153,7 +154,7 @@ def whose(ask: Ask, given: Any, field: str = "customer") -> int:
     """The customer whom a body names, made when nobody is known by that. Raise Problem."""
     if isinstance(given, ById):
         now = merges.current(ask.tx, given.id)
-        if contacts.get(ask.tx, now) is None or not ask.sees_contact(now):
+        if contacts.get(ask.tx, now) is None or was_erased(ask.tx, now) or not ask.sees_contact(now):
             raise not_found("customer", given.id, field=f"{field}.id")
         ask.saw.add(now)
         return now

@@ -12,6 +12,7 @@ from bot.api import schemas
 from bot.api.deal_schemas import Deal
 from crm_store import api, contacts, conversations, merges
 from crm_store import deals as dealing
+from crm_store.erase import was_erased
 
 
 def customers(tx: Connection, rows: Sequence[Any]) -> list[schemas.Customer]:
@@ -192,7 +193,7 @@ def of_event(tx: Connection, kind: str, object_id: int) -> BaseModel | None:
             found = map(ticket, api.tickets(tx, after=0, limit=1, ticket_id=object_id))
         case "customer":
             row = contacts.get(tx, merges.current(tx, object_id))
-            found = customers(tx, [row] if row is not None else [])
+            found = customers(tx, [row] if row is not None and not was_erased(tx, row.id) else [])
         case "order":
             row = api.order_by_id(tx, object_id)
             found = orders(tx, [row] if row is not None else [])

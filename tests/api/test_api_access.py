@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from crm_store import people
+from bot.api import shapes
+from crm_store import erase, people
 from tests.api.kit import Caller, served, token
 from tests.world import World
 
@@ -74,6 +76,29 @@ async def test_whose_rows_it_does_not_see_are_not_there(both: tuple[World, Calle
     )
     theirs = await sam.put("/orders/A-1", order | {"customer": {"email": "own@example.com"}})
     assert (theirs.status, theirs.body["detail"]) == (409, "customer: order A-1 is of another customer")
+
+
+async def test_who_was_erased_is_nobody_to_read_or_write(both: tuple[World, Caller, Caller]) -> None:
+    world, mei, _ = both
+    gone, kept = [
+        (await mei.post("/customers", {"name": name, "ref": name})).body["id"] for name in ("Gone", "Kept")
+    ]
+    order = {"ordered_at": "2026-03-02T10:00:00Z", "status": "paid", "customer": {"id": gone}}
+    order |= {"amount": {"amount_minor": 100, "currency": "EUR"}}
+    assert (await mei.put("/orders/A-1", order)).status == 201
+    await world.store.write(erase.ask, world.service.clock(), gone, "cli")
+    async with asyncio.timeout(20):
+        while not await world.store.read(erase.was_erased, gone):
+            await asyncio.sleep(0.02)
+    assert [one["id"] for one in await mei.pages("/customers")] == [kept]
+    assert (await mei.get(f"/customers/{gone}")).status == 404
+    assert (await mei.patch(f"/customers/{gone}", {"name": "Back"})).status == 404
+    assert (await mei.put("/orders/A-2", order)).status == 404
+    event = {"customer": {"id": gone}, "kind": "view", "at": "2026-03-02T10:00:00Z"}
+    assert (await mei.post("/events", {"events": [event]})).status == 404
+    (left,) = await mei.pages("/orders")
+    assert (left["customer_id"], left["amount"]) == (gone, {"amount_minor": 100, "currency": "EUR"})
+    assert await world.store.read(shapes.of_event, "customer.changed", gone) is None
 
 
 async def test_what_is_masked_for_its_person_is_masked_and_still_found(
