@@ -23,6 +23,7 @@ from bot.api import Api
 from bot.config import Config
 from bot.delivery import Delivery
 from bot.door import ChannelDoor
+from bot.exports import ExportPage
 from bot.indexer import Indexer
 from bot.intake import Intake
 from bot.jobs import Jobs
@@ -217,6 +218,7 @@ class Service:
         )
         app.add_routes(Api(self.store, self.office, self.clock, self.delivery.wake).routes())
         app.add_routes(TakeoutPage(self.store, self.office, self.clock).routes())
+        app.add_routes(ExportPage(self.store, self.office, self.clock).routes())
         for name, channel in self.channels.items():
             app.add_routes(r for r in channel.routes(self.doors[name]) if _is_new(app, r))
         self._runner, self.port = await http.serve(app, self.config.http.host, self.config.http.port)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, distinct, exists, func, literal, or_, select
 
 from crm_store import schema
-from crm_store.rows import is_postgresql
+from crm_store.rows import insert_id, is_postgresql
 
 MOST_OBJECTS = 500  # tickets, deals and orders of one customer whose entries are shown
 
@@ -29,6 +29,23 @@ def record(
             at=now, actor=actor, action=action, object=object, outcome=outcome, detail=detail
         )
     )
+
+
+def entry(tx: Connection, now: datetime, actor: str, action: str, object: str, **detail: Any) -> int:
+    """The same, and return its id."""
+    values = {
+        "at": now,
+        "actor": actor,
+        "action": action,
+        "object": object,
+        "outcome": "ok",
+        "detail": detail,
+    }
+    return insert_id(tx, schema.audit.insert().values(**values))
+
+
+def get(tx: Connection, entry_id: int) -> Any:
+    return tx.execute(select(schema.audit).where(schema.audit.c.id == entry_id)).first()
 
 
 def entries(tx: Connection, *, object: str = "", limit: int = 100) -> list[Any]:

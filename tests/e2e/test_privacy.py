@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from datetime import timedelta
 from pathlib import Path
@@ -189,3 +190,54 @@ async def test_retention_is_previewed_and_applied_on_the_command_line(tmp_path: 
         await cli(world, "retention")  # or the running service, if its hour of the day has just come
         kept = await world.store.read(lambda tx: audit.entries(tx, object="customers"))
         assert kept == []
+
+
+async def test_an_export_is_confirmed_and_a_link_for_who_may_while_they_may(tmp_path: Path) -> None:
+    people_csv = (
+        "name,email,country\nLi Wei,li@shop.example,DE\n=Ann,ann@shop.example,FR\n王芳,fang@shop.example,DE\n"
+    )
+    (tmp_path / "people.csv").write_text(people_csv, "utf-8")
+    masked = "[access.roles.manager]\nmask = true\n"
+    async with (
+        running(tmp_path, articles=False, web_per_minute=10_000, more=masked) as world,
+        StaffBrowser(world.url) as mei,
+        aiohttp.ClientSession() as browser,
+    ):
+        await cli(world, "import", "customers", str(tmp_path / "people.csv"))
+        await mei.sign_in(await world.code("Mei"))
+        await mei.until(lambda: mei.answers)
+
+        async def got(command: str) -> tuple[int, bytes]:
+            said = await confirmed(mei, command)
+            assert "导出" in said
+            blocks = json.dumps([*mei.rooms["self"].entries][-1])
+            link = re.findall(r"http://desk\.example/export/[\w.-]+", blocks)[-1]
+            async with browser.get(link.replace("http://desk.example", world.url)) as answer:
+                return answer.status, await answer.read()
+
+        status, content = await got("/export country:DE")
+        text = content.decode("utf-8-sig")
+        assert (status, "王芳" in text, "Ann" in text) == (200, True, False)
+        assert "l***@shop.example" in text
+        assert "li@shop" not in text
+        assert content.startswith(b"\xef\xbb\xbf")
+        assert "'=Ann" in (await got("/export"))[1].decode()
+        assert (await got("/export customers xlsx"))[1].startswith(b"PK")
+        assert json.loads((await got("/export customers json email:ann"))[1])[0]["name"] == "=Ann"
+        await cli(world, "staff", "role", "Mei", "agent")
+        blocks = json.dumps([*mei.rooms["self"].entries][-1])
+        link = re.findall(r"/export/[\w.-]+", blocks)[-1]
+        async with browser.get(f"{world.url}{link}") as answer:
+            assert answer.status == 404
+        for forged in (
+            link[:-1],
+            link.replace("/export/", "/export/9"),
+            "/export/x",
+            "/takeout/1-9999999999.abc",
+        ):
+            async with browser.get(f"{world.url}{forged}") as answer:
+                assert answer.status == 404
+        assert "/export" in await mei.command("/export")  # refused now
+        entries = await world.store.read(audit.entries)
+        opened = [e for e in entries if e.action == "export" and e.detail.get("via") == "link"]
+        assert len(opened) == 4
