@@ -52,14 +52,15 @@ def summary(tx: Connection, contact_id: int) -> Sales:
     )
 
 
-def orders_of(tx: Connection, contact_id: int, *, limit: int = 10) -> list[Any]:
-    """A contact's orders, newest first."""
+def orders_of(tx: Connection, contact_id: int, *, limit: int = 10, skip: int = 0) -> list[Any]:
+    """A contact's orders, newest first, but for the first `skip`."""
     return list(
         tx.execute(
             select(order)
             .where(order.c.contact_id == contact_id)
             .order_by(order.c.ordered_at.desc(), order.c.id.desc())
             .limit(limit)
+            .offset(skip)
         ).all()
     )
 

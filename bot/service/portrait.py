@@ -274,6 +274,8 @@ class Portrait:
                 f"ticket:{newest.number}:reply" if newest is not None else f"profile:{contact_id}:message"
             )
             found.append(Button(self._say("profile.message"), action=action, style="primary"))
+        if self._may("orders") and sales.summary(self._tx, contact_id).count > ORDERS:
+            found.append(Button(self._say("orders.all"), action=f"command:orders C{contact_id}"))
         if self._may("history"):
             found.append(Button(self._say("profile.history"), action=f"command:history C{contact_id}"))
         opens = any(self._turn.office.can(side).forms for side in self._turn.office.sides)

@@ -189,6 +189,7 @@ def everything(desk: Deciding, tx: Connection, words: list[str], name: str) -> I
     pressed = Inbound(
         Address("telegram", "7"), "7:1", Author("7"), "", desk.now, kind=Kind.ACTION, private=True
     )
+    number = tx.execute(tables.order.select().limit(1)).one().number
     for text in (
         f"/customer C{first}", f"/customer C{second}", f"/customer {said}", "/customer nobody at all",
         f"/history C{first}", f"/company C{first}", f"/company {said}", "/segment country:GB", "/quality",
@@ -198,6 +199,7 @@ def everything(desk: Deciding, tx: Connection, words: list[str], name: str) -> I
         f"/takeout C{second}", "/deal list", "/deal 1", "/pipeline", "/tickets", "/ticket 1", "/help", f"/{said}",
         f"/deal new C{first} 12 EUR {said}", f"/deal 1 product 2x {said[:100]} 300", f"/set C{first} {said} {said}",
         f"/consent C{first} grant {said} {said}", f"/audit customer {said}", f"/quality {said}", f"/history {said}",
+        f"/orders C{first}", f"/orders C{second} from 41", f"/order {said}", f"/order {number}",
     ):  # fmt: skip
         for inbound in (None, pressed):  # as text with a code, and with buttons
             done = commands.perform(turn, who, text, inbound=inbound)
