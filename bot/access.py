@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from bot.i18n import UserError, say
+from bot.registry import everything
+from bot.roles import MASKED, ROLES
 from channels.conversation import Author
 from crm_store import audit, people, scope
 from crm_store.scope import Scope
@@ -23,14 +25,6 @@ if TYPE_CHECKING:
     from bot.config import RoleSettings
     from bot.office import Turn
     from channels.rich import Reply
-
-ROLES = ("viewer", "agent", "sales", "manager", "admin")
-
-EVERYONE = frozenset(ROLES)
-AGENTS = frozenset(("agent", "sales", "manager", "admin"))
-SELLERS = frozenset(("sales", "manager", "admin"))
-MANAGERS = frozenset(("manager", "admin"))
-MASKED = frozenset(("viewer",))  # who sees a***@example.com unless the configuration says otherwise
 
 BY_COMMAND = {  # what is done without typing a command, and the command that does the same
     "profile": "customer",
@@ -97,8 +91,6 @@ class Access:
 
     def may(self, who: Member, what: str) -> bool:
         """Whether somebody may use a command, or do what `BY_COMMAND` names; "ticket close" is /ticket."""
-        from bot.commands import everything
-
         name = BY_COMMAND.get(what) or what.partition(" ")[0]
         found = everything().get(name)
         return found is not None and self.allows(who.role, found.name, found.roles)

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bot import i18n
-from bot.access import ROLES
 from bot.answers import decide
+from bot.registry import everything
+from bot.roles import ROLES
 from channels.settings import ChannelSettings
 from crm_store import retention, sealing
 from crm_store.hours import BusinessHours
@@ -372,8 +373,6 @@ def _roles(path: Path, given: Any, environ: Mapping[str, str]) -> dict[str, Role
 
 def _commands_exist(path: Path, where: str, names: Iterable[str]) -> None:
     for name in names:
-        from bot.commands import everything  # all of them: only for who names some
-
         if name not in everything():
             raise Problem(f"{path}: {where}: there is no command {name}{_nearest(name, everything())}")
 

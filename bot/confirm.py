@@ -30,25 +30,16 @@ platform they are. Somebody else's press is refused and audited; so is everythin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bot import commands
+from bot.access import Member
+from bot.commands import Ask, Confirmed, Performed
 from bot.i18n import say
+from bot.office import Turn
+from channels.conversation import Inbound
 from channels.rich import Button, Buttons, Reply, Text
 from crm_store import confirmations
-
-if TYPE_CHECKING:
-    from bot.access import Member
-    from bot.commands import Ask, Performed
-    from bot.office import Turn
-    from channels.conversation import Inbound
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """The person has confirmed; `seen` is what the preview was given."""
-
-    seen: str = ""
 
 
 def ask(asked: Ask, preview: Reply, args: str, *, seen: str = "") -> Reply:
@@ -78,27 +69,21 @@ def redeem(
     no: bool = False,
 ) -> Performed:
     """Do what was confirmed, or give it up. Needs a transaction that writes; the caller audits and answers."""
-    from bot import commands
-
     lang = turn.language_of(member)
     taken = confirmations.take(turn.tx, turn.now, member.id, code)
     if taken.outcome != "ok":
         outcome = "refused" if taken.outcome == "somebody_else" else "failed"
-        return commands.Performed(
+        return Performed(
             Reply.of(say(f"confirm.{taken.outcome}", lang)), (("confirm", taken.command, outcome),)
         )
     if no:
-        return commands.Performed(
-            Reply.of(say("confirm.cancelled", lang)), (("confirm", taken.command, "cancelled"),)
-        )
+        return Performed(Reply.of(say("confirm.cancelled", lang)), (("confirm", taken.command, "cancelled"),))
     text = f"/{taken.command} {taken.args}".strip()
     return commands.perform(turn, member, text, ticket, inbound=inbound, confirmed=Confirmed(taken.seen))
 
 
 def pressed(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> None:
     """One of the two buttons was pressed."""
-    from bot import commands
-
     _, _, rest = inbound.action.partition(":")
     code, _, no = rest.partition(":")
     done = redeem(turn, member, code, ticket, inbound=inbound, no=no == "no")

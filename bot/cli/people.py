@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bot import i18n
-from bot.access import ROLES
 from bot.cli import CommandFailed
 from bot.cli.common import load, print_json, with_store
 from bot.config import Config
+from bot.roles import ROLES
 from crm_store import audit, people
 from crm_store.db import Store
 

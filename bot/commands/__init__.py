@@ -7,30 +7,35 @@ checked here, in one place, and every use is audited.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from bot import access, i18n, lookups, posting
-from bot.access import EVERYONE, Member
-from bot.confirm import Confirmed
+from bot import access, i18n, lookups, posting, registry
+from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
+from bot.registry import Command as Command
+from bot.registry import everything as everything
+from bot.roles import EVERYONE
 from channels.conversation import Inbound, Kind
 from channels.rich import Reply
 from crm_store import audit
 from crm_store.db import Conflict, savepoint
 
 log = structlog.get_logger()
-_REGISTRY: dict[str, Command] = {}
 _SPELLING = re.compile(r"^\s*[/!！／]([A-Za-z][\w-]*)(?:\s+(.*))?$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The person has confirmed (bot/confirm.py); `seen` is what the preview was given."""
+
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +62,19 @@ class Ask:
 Run = Callable[[Ask], Reply]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A staff command. `reads` ones run in a snapshot and never hold the writer; `confirms` ones ask for a
-    second confirmation before they do anything."""
-
-    name: str
-    roles: frozenset[str]
-    run: Run
-    reads: bool
-    confirms: bool = False
-
-
 def command(
     name: str, *, roles: frozenset[str] = EVERYONE, reads: bool = False, confirms: bool = False
 ) -> Callable[[Run], Run]:
-    """Register a command. Its description and usage are words: `command.NAME` and `usage.NAME`."""
+    """Register a command. Its description and usage are words: `command.NAME` and `usage.NAME`. `reads` ones run in
+    a snapshot and never hold the writer; `confirms` ones ask for a second confirmation before they do anything."""
     if reads and confirms:
         raise ValueError(f"/{name}: what is to be confirmed is written down")
 
     def register(run: Run) -> Run:
-        _REGISTRY[name] = Command(name, roles, run, reads, confirms)
+        registry.add(Command(name, roles, run, reads, confirms))
         return run
 
     return register
-
-
-@cache
-def everything() -> dict[str, Command]:
-    """All commands by name, after importing every module of this package."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}")
-    return dict(sorted(_REGISTRY.items()))
 
 
 def descriptions() -> dict[str, dict[str, str]]:

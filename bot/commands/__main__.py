@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bot.access import ROLES
 from bot.commands import everything
 from bot.i18n import say
+from bot.roles import ROLES
 
 INTRO = """# Staff commands
 

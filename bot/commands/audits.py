@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from bot import access
-from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.commands.customer import look_for
 from bot.i18n import UserError
+from bot.roles import MANAGERS
 from bot.service import card, merging, wording
 from channels.rich import Button, Buttons, Heading, Reply, Table, Text, labelled
 from crm_store import api_tokens, audit, deals, merges, people, scope, tickets

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from bot import access, i18n
-from bot.access import SELLERS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.commands.stats import begin
 from bot.i18n import UserError, say
 from bot.office import Turn
+from bot.roles import SELLERS
 from bot.service import card, wording
 from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table, Text
 from crm_store import audit, deals, people, sales, scope

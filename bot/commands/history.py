@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.i18n import UserError
+from bot.roles import AGENTS
 from bot.service import card, wording
 from bot.service.portrait import outcome_word
 from channels.rich import Heading, Reply, Table, Text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.i18n import UserError
+from bot.roles import AGENTS
 from bot.service import card, inviting
 from channels.rich import Fields, Reply, Text
 from crm_store import contacts

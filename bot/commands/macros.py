@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from bot import i18n
-from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands.tickets import named, origin
 from bot.i18n import UserError
+from bot.roles import AGENTS
 from bot.service import canned, card
 from channels.rich import Heading, Reply, Table, Text
 from crm_store import audit, conversations, macros

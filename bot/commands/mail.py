@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bot import mail_audit
-from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.i18n import UserError
+from bot.roles import MANAGERS
 from channels.rich import Reply
 
 DAYS, MOST_DAYS = 3, 365

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from bot import access, confirm
-from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.commands.customer import look_for
 from bot.i18n import UserError
+from bot.roles import MANAGERS
 from bot.service import merging, suggesting
 from channels.rich import Button, Buttons, Heading, Reply, Table, Text
 from crm_store import contacts, merges

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bot import confirm, lookups
-from bot.access import AGENTS, MANAGERS
 from bot.commands import Ask, command
 from bot.commands._whom import whom
 from bot.i18n import UserError
 from bot.privacy import takeout_link
+from bot.roles import AGENTS, MANAGERS
 from bot.service import card, wording
 from channels.rich import Button, Buttons, Fields, Heading, Reply, Table, Text
 from crm_store import consent as consents

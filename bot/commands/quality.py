@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.access import MANAGERS
 from bot.commands import Ask, command
+from bot.roles import MANAGERS
 from bot.service import wording
 from bot.service.card import shorten
 from channels.rich import Fields, Heading, Reply, Table, Text

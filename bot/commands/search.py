@@ -5,9 +5,9 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from bot import access
-from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.i18n import UserError
+from bot.roles import AGENTS
 from bot.service import card, wording
 from channels.rich import Block, Button, Buttons, Heading, Reply, Table, Text
 from crm_store.search import text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from bot.access import MANAGERS
 from bot.commands import Ask, command
+from bot.roles import MANAGERS
 from bot.service.card import shorten
 from channels.rich import Heading, Reply, Table, Text
 from crm_store import inbox, outbox, webhooks

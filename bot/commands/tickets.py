@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bot import access, relay
-from bot.access import AGENTS
 from bot.commands import Ask, command
 from bot.commands._whom import is_named, whom
 from bot.i18n import UserError
+from bot.roles import AGENTS
 from bot.service import card, snooze, verbs
 from bot.service.wording import moment
 from channels.conversation import Address, Inbound

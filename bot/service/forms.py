@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from bot import access, i18n, posting
-from bot.access import AGENTS, Member
+from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
+from bot.roles import AGENTS
 from bot.service import card
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Input, Reply

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import Connection
 
 from bot import commands, routing
-from bot.access import EVERYONE, ROLES, member
+from bot.access import member
 from bot.cli.common import office_for
 from bot.commands import Ask
 from bot.config import parse
 from bot.office import Office, Turn
+from bot.roles import EVERYONE, ROLES
 from channels import rich
 from channels.conversation import Address, Author, Inbound
 from channels.rich import Buttons, Reply

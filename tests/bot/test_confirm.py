@@ -14,11 +14,12 @@ from sqlalchemy import Connection, select
 
 from bot import commands, confirm, i18n
 from bot.__main__ import main
-from bot.access import EVERYONE, MANAGERS, member
+from bot.access import member
 from bot.cli.common import office_for
 from bot.commands import Ask, Command
 from bot.config import parse
 from bot.office import Office, Turn
+from bot.roles import EVERYONE, MANAGERS
 from channels import rich
 from channels.rich import Reply
 from crm_store import audit, people, schema

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import Connection
 
 from bot import access, commands, masking
-from bot.access import BY_COMMAND, ROLES, Member
+from bot.access import BY_COMMAND, Member
 from bot.api.routes import SCOPES
 from bot.config import Problem, parse
 from bot.office import Office, Turn
+from bot.roles import ROLES
 from channels.conversation import Author
 from crm_store import contacts, people
 from tests.deciding import CHANNELS, Deciding, deciding
