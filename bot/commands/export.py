@@ -6,9 +6,9 @@ from typing import get_args
 from zoneinfo import ZoneInfo
 
 from bot import access, confirm, exports
-from bot.access import MANAGERS
 from bot.commands import Ask, command
 from bot.i18n import UserError
+from bot.roles import MANAGERS
 from bot.service import wording
 from channels.rich import Button, Buttons, Reply
 from crm_store import exporter, segments
