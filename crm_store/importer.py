@@ -83,6 +83,7 @@ async def run(
     )
     found = parsed(kind, rows_of_file, reading, stages)
     written, run_id, source = 0, 0, f"import:{path.name}"
+    last = 0  # the line of the latest: what is wrong with a row may be in another batch than the row
     size = deals.BATCH if kind == "deals" else BATCH
 
     def take(count: int) -> list[Parsed]:
@@ -95,12 +96,11 @@ async def run(
         report.run_id = run_id
         while done < written and (rows := await asyncio.to_thread(take, min(BATCH, written - done))):
             await store.read(_recall, rows, seen, report)
-            done += len(rows)
+            done, last = done + len(rows), rows[-1].line
         if written:
             seen.update({}, await store.read(runs.ranges, run_id, "contact"))
             report.resumed = written
-            for name in ("new", "updated", "unchanged", "duplicate", "corrections", "inferred"):
-                setattr(report, name, record.counts.get(name, 0))
+            report.restore(record.counts)
     rows = await asyncio.to_thread(take, size)
     while rows:
         following = asyncio.create_task(asyncio.to_thread(take, size))  # read beside the writer
@@ -114,6 +114,7 @@ async def run(
                 dry_run=dry_run,
                 record=(run_id, done, report),
                 of_deals=(stages, defaults.currency),
+                after=last,
             )
         except _DryRun as dry:
             batch = dry.batch
@@ -127,7 +128,7 @@ async def run(
             size = min(BATCH, max(LEAST, size // 2))
         elif batch.took_s < SHORT_S:
             size = min(BATCH, size * 2)
-        done += len(rows)
+        done, last = done + len(rows), rows[-1].line
         if progress is not None:
             progress(done)
         rows = await following
@@ -153,6 +154,7 @@ def _write(
     dry_run: bool = False,
     record: tuple[int, int, Report] | None = None,
     of_deals: tuple[Stages, str] = (Stages(), ""),
+    after: int = 0,
 ) -> Batch:
     batch, began = Batch(), time.perf_counter()
     rows = _without_erased(tx, rows)
@@ -198,6 +200,7 @@ def _write(
             if news and place in as_before:
                 report.unchanged -= 1
                 report.updated += 1
+    report.measure({row.line for row in rows} - {after})
     if dry_run:
         raise _DryRun(batch)
     if record is not None:

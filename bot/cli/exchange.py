@@ -70,7 +70,7 @@ def import_(arguments: argparse.Namespace) -> int:
     if nothing and not report.rejected:
         print(say("import.no_rows", lang, path=path), file=sys.stderr)
     if arguments.json:
-        found = asdict(report)
+        found = {**asdict(report), "index": report.index}
         for told, rejected in zip(found["rejected"], report.rejected, strict=True):
             told["reason"] = reason(rejected, lang)
         print_json(found)
@@ -157,7 +157,11 @@ def imports(arguments: argparse.Namespace) -> int:
             state = say("import.state_done", lang)
         else:
             state = say("import.state_cut_off", lang, row=f"{row.position:,}")
-        counted = ((say(f"import.count_{name}", lang), count) for name, count in row.counts.items())
+        counted = (
+            (say(f"import.count_{name}", lang), count)
+            for name, count in row.counts.items()
+            if "." not in name
+        )
         counts = ", ".join(f"{count:,} {name}" for name, count in counted if count)
         print(f"{row.id}\t{row.started_at:%Y-%m-%d %H:%M}\t{row.kind}\t{row.file}\t{state}\t{counts}")
     return 0

@@ -29,7 +29,12 @@ def tell(report: Report, kind: Kind, dry_run: bool, lang: str) -> None:
     rejected = len(report.rejected) + report.unreported
     if rejected:
         print(say("import.rejected", lang, count=f"{rejected:,}"))
+    if report.records:
+        index = "∞" if report.index is None else f"{report.index:.2f}"
+        counted = {"records": f"{report.records:,}", "anomalous": f"{report.anomalous:,}"}
+        print(say("import.index", lang, index=index, **counted))
     _tell_reading(report, kind, lang)
+    _tell_parts(report, lang)
     if report.resumed:
         _note(say("import.resumed", lang, row=f"{report.resumed:,}"))
     if report.seen_before and not (report.new or report.updated or dry_run):
@@ -97,6 +102,12 @@ def _tell_reading(report: Report, kind: Kind, lang: str) -> None:
     if report.read_as.by_line:
         how = "day_first" if report.read_as.day_first else "month_first"
         _note(say(f"import.{how}", lang, line=report.read_as.by_line))
+
+
+def _tell_parts(report: Report, lang: str) -> None:
+    for name, kinds in sorted(report.parts.items()):
+        counts = ", ".join(f"{count:,} {say(f'import.part_{kind}', lang)}" for kind, count in kinds.items())
+        _note(f"  {name or say('import.part_row', lang)}: {counts}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -70,7 +70,15 @@ def _lines(stream: TextIO) -> Iterator[Row]:
 
 
 def _scanned(stream: TextIO, inside: int) -> Iterator[Row]:
-    """The objects that many brackets deep, without reading all of it: each is cut out by its braces."""
+    """The objects that many brackets deep, without reading all of it: each is cut out by its braces. Where all
+    stand on one line, they are counted."""
+    on_one_line = "\n" not in stream.read(BLOCK).rstrip()
+    stream.seek(0)
+    for place, row in enumerate(_cut(stream, inside), start=1):
+        yield row._replace(line=place) if on_one_line else row
+
+
+def _cut(stream: TextIO, inside: int) -> Iterator[Row]:
     depth, quoted, escaped, bare, line, start = 0, False, False, False, 1, 1
     wanted = inside < 2  # of a wrapper, only what is in its list of objects
     piece: list[str] = []

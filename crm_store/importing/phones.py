@@ -12,6 +12,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+SHORTEST = 100_000  # below it numbers are somebody's only in the smallest countries
 _SIGNS = str.maketrans("", "", " -–().\u00a0")
 _CHINESE_MOBILE = re.compile(r"1[3-9]\d{9}")
 _PLAIN = re.compile(r"\+?\d{7,15}")
@@ -46,6 +47,7 @@ def plain(text: str, region: str) -> str:
     if (
         shape is None
         or national[0] == "0"
+        or int(national) < SHORTEST
         or len(national) not in shape.lengths
         or (shape.before is not None and shape.before.match(national))
         or (digits[0] != "+" and national.startswith(shape.code))
@@ -70,6 +72,8 @@ def phone(value: str, region: str) -> str:
         return ""
     if not phonenumbers.is_possible_number(number) or number.extension:
         return ""
+    if (number.national_number or 0) < SHORTEST and not phonenumbers.is_valid_number(number):
+        return ""  # possible in Germany is what one dials within a town: 12
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from crm_store.importing.rows import Rejected
 from crm_store.importing.values import Note
 
+_FIELDS = {  # what a reason is about, where its name does not say it
+    "currency": "amount",
+    "future": "date",
+}
+_OF = re.compile(r"email|phone|telegram|amount|currency|date|quantity|lines|stage|event")
 LIMIT = 10_000  # told one by one of each kind; the rest is counted
 
 
@@ -48,7 +55,9 @@ class Report:
     """What an import did, or would do. `rejected` holds rows, and single values of imported rows.
 
     `run_id` is for undo; `resumed` rows were written by a run that had been cut off; `seen_before` is the
-    number of the latest import of the very same file.
+    number of the latest import of the very same file. `records` are the file's, `anomalous` those of them that
+    were rejected, corrected or there before in it, in part or whole; `parts` counts what was the matter by field
+    ("" is the row as a whole).
     """
 
     new: int = 0
@@ -64,7 +73,31 @@ class Report:
     run_id: int = field(default=0, compare=False)
     resumed: int = 0
     seen_before: int = 0
+    records: int = 0
+    anomalous: int = 0
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)
     read_as: Habits = field(default_factory=Habits, compare=False)
+
+    @property
+    def index(self) -> float | None:
+        """The file's records ÷ anomalous records; None when none is anomalous."""
+        return self.records / self.anomalous if self.anomalous else None
+
+    def measure(self, lines: set[int]) -> None:
+        """Count the records that begin on these lines, and what is the matter with them."""
+        told = (self.rejected, self.corrected, self.duplicates)
+        self.records = len(lines)
+        self.anomalous = len(lines & {one.line for listed in told for one in listed})
+        for rejected in self.rejected:
+            self.part(_field_of(rejected.reason_key), "rejected")
+        for corrected in self.corrected:
+            self.part(corrected.field, "corrected")
+        for _ in self.duplicates:
+            self.part("", "duplicate")
+
+    def part(self, field: str, kind: str, count: int = 1) -> None:
+        kinds = self.parts.setdefault(field, {})
+        kinds[kind] = kinds.get(kind, 0) + count
 
     def reject(self, rejected: Rejected) -> None:
         if len(self.rejected) < LIMIT:
@@ -79,6 +112,11 @@ class Report:
         self.duplicate += other.duplicate
         self.corrections += other.corrections
         self.inferred += other.inferred
+        self.records += other.records
+        self.anomalous += other.anomalous
+        for name, kinds in other.parts.items():
+            for kind, count in kinds.items():
+                self.part(name, kind, count)
         room = max(0, LIMIT - len(self.rejected))
         self.rejected += other.rejected[:room]
         self.unreported += other.unreported + len(other.rejected[room:])
@@ -95,6 +133,17 @@ class Report:
         if len(self.duplicates) < LIMIT:
             self.duplicates.append(Duplicate(line, of_line, row_id, by))
 
+    def restore(self, counts: Mapping[str, int]) -> None:
+        """The numbers of a run that goes on."""
+        for name in (
+            *("new", "updated", "unchanged", "duplicate", "corrections", "inferred", "records", "anomalous"),
+        ):
+            setattr(self, name, counts.get(name, 0))
+        for name, count in counts.items():
+            field, point, kind = name.rpartition(".")
+            if point:
+                self.part(field, kind, count)
+
     def counts(self) -> dict[str, int]:
         """The numbers, to be kept; what the rows say is not."""
         return {
@@ -105,7 +154,15 @@ class Report:
             "duplicate": self.duplicate,
             "corrections": self.corrections,
             "inferred": self.inferred,
+            "records": self.records,
+            "anomalous": self.anomalous,
+            **{f"{name}.{kind}": n for name, kinds in self.parts.items() for kind, n in kinds.items()},
         }
+
+
+def _field_of(reason: str) -> str:
+    found = _OF.search(reason)
+    return _FIELDS.get(found[0], found[0]) if found else _FIELDS.get(reason, "")
 
 
 class Seen:

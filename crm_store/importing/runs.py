@@ -59,7 +59,7 @@ def note(tx: Connection, run_id: int, position: int, count: int, batch: Batch, c
     """Keep what a batch made and changed, and that it is done. Raise Busy."""
     total = counted.counts()
     for name, number in batch.report.counts().items():
-        total[name] += number
+        total[name] = total.get(name, 0) + number
     if not _advance.run(tx, row=run_id, from_=position, to=position + count, counted=total):
         raise Busy(run_id)
     for table, spans in batch.made.items():

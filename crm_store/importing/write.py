@@ -222,7 +222,9 @@ class Contacts:
         self._keep_marks(contact_id)
         self.marks.setdefault(contact_id, {})[column] = (value, how, was)
         self.marked.add(contact_id)
-        self.batch.report.inferred += how == "inferred"
+        if how == "inferred":
+            self.batch.report.inferred += 1
+            self.batch.report.part(column, how)
 
     def _unmark(self, contact_id: int, column: str) -> None:
         self._keep_marks(contact_id)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from crm_store import exporter, importer, schema
 from crm_store.db import Store
 from crm_store.importer import Defaults, Report
-from crm_store.importing import excel, files
+from crm_store.importing import excel, files, runs
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LATER = datetime(2026, 5, 2, 12, tzinfo=UTC)
@@ -172,3 +172,25 @@ async def test_what_was_inferred_is_still_inferred_after_an_export_came_back(
     assert {(field, value) for who, field, value, _ in await store.read(marks) if who == 2} == {
         *(("name", "Bo Smith"), ("country", "FR"))
     }
+
+
+async def test_the_quality_of_the_file_is_told_by_field(store: Store, tmp_path: Path) -> None:
+    rows = ["anna@gmial.com,12"] * 2 + ["nope,", "b@example.com,", "c@example.com,+49301111111"]
+    report = await bring(store, tmp_path, "email,phone\n" + "".join(f"{row}\n" for row in rows))
+    assert (report.records, report.anomalous, report.index) == (5, 3, 5 / 3)
+    assert report.parts == {
+        "email": {"corrected": 2, "rejected": 1},
+        "phone": {"rejected": 2},
+        "": {"duplicate": 1},
+        "country": {"inferred": 1},
+    }
+    counts = (await store.read(runs.listing))[0].counts
+    assert (counts["records"], counts["anomalous"], counts["email.corrected"]) == (5, 3, 2)
+    good = await bring(store, tmp_path, "email\nd@example.com\n")
+    assert (good.records, good.anomalous, good.index) == (1, 0, None)
+
+
+async def test_a_record_is_counted_once_wherever_a_batch_ends(store: Store, tmp_path: Path) -> None:
+    rows = "".join(f"u{n}@example.com,12\n" for n in range(1501))
+    report = await bring(store, tmp_path, f"email,phone\nfirst@example.com,\n{rows}")
+    assert (report.records, report.anomalous) == (1502, 1501)

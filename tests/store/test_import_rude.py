@@ -26,7 +26,10 @@ BIG = 10**15
         ("sep=;\nemail;Full name\na@b.cc;Anna\n", [(3, "Anna", "")]),
         (f"email,{'x' * 200_000},Full name\na@b.cc,,Anna\n", [(2, "Anna", "")]),
         (f'email,Full name\na@b.cc,"{"x,y" * 100_000}"\nc@d.ee,Cleo\n', [(2, "x,y" * 100_000, ""), (3, "Cleo", "")]),
-        ('[1, "x, y", {"Full name": "Anna"}, null]', [(1, None, "json")] * 2 + [(1, "Anna", ""), (1, None, "json")]),
+        (
+            '[1, "x, y", {"Full name": "Anna"}, null]',
+            [(1, None, "json"), (2, None, "json"), (3, "Anna", ""), (4, None, "json")],
+        ),
     ],
 )  # fmt: skip
 def test_what_stands_there_is_read_or_named(

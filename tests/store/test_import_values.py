@@ -358,3 +358,69 @@ def test_dates_of_spreadsheets_and_calendars_are_read(text: str, utc: str) -> No
 def test_a_phone_read_fast_is_the_phone_that_is_read_slowly(before: str, digits: str, region: str) -> None:
     quick = phones.plain(before + digits, region)
     assert quick in ("", phones.phone(before + digits, region))
+
+
+@pytest.mark.parametrize(("text", "region"), [("12", "DE"), ("12345", "CN"), ("+4912345", ""), ("110", "CN")])
+def test_what_only_a_town_dials_is_nobodys_number(text: str, region: str) -> None:
+    with pytest.raises(Wrong):
+        values.phones(text, region)
+    assert values.phones("22158", "SH") == ["+29022158"]
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("05.03.26", "2026-03-04 16:00"),
+        ("5-Mar-26", "2026-03-04 16:00"),
+        ("25/12/98", "1998-12-24 16:00"),
+        ("20260305101112", "2026-03-05 02:11"),
+        ("Thu Mar 05 2026 10:11:12 GMT+0800 (China Standard Time)", "2026-03-05 02:11"),
+        ("二〇二六年三月十五日", "2026-03-14 16:00"),
+        ("二零二六年十二月三十一日 下午3:04", "2026-12-31 07:04"),
+        ("2026年3月5日下午3点20分", "2026-03-05 07:20"),
+        ("2026/03/05 凌晨 12:30", "2026-03-04 16:30"),
+        ("2026-03-05 3:04 p.m.", "2026-03-05 07:04"),
+        ("2026-03-05 10:11 UTC+8", None),
+    ],
+)
+def test_more_forms_of_times_are_read(text: str, utc: str | None) -> None:
+    if utc is None:
+        with pytest.raises(Wrong):
+            times.moment(text, SHANGHAI)
+    else:
+        assert f"{times.moment(text, SHANGHAI):%Y-%m-%d %H:%M}" == utc
+
+
+@pytest.mark.parametrize(
+    ("text", "minor", "code"),
+    [
+        ("人民币99元", 9900, "CNY"),
+        ("99.00元整", 9900, "CNY"),
+        ("12元5角", 1250, "CNY"),
+        ("￥12块5毛", 1250, "CNY"),
+        ("12元5角3分", 1253, "CNY"),
+        ("$5 USD", 500, "USD"),
+        ("$5 CAD", 500, "CAD"),
+        ("¥ 5 元", 500, "CNY"),
+    ],
+)
+def test_currencies_may_stand_on_both_sides(text: str, minor: int, code: str) -> None:
+    assert values.money(text, "", BARE) == (minor, code)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("c@qq.con", "c@qq.com"),
+        ("d@163.cm", "d@163.com"),
+        ("f@gmail", "f@gmail.com"),
+        ("g@@gmail.com", "g@gmail.com"),
+        ("h@gmail.com.", "h@gmail.com"),
+        ("r@gmail,com", "r@gmail.com"),
+    ],
+)
+def test_slips_in_addresses_are_mended_and_noted(written: str, meant: str) -> None:
+    notes: values.Notes = []
+    assert values.emails(written, notes) == [meant]
+    assert [note.value for note in notes][-1] == meant
+    assert values.emails("a@x.cc,b@y.cc", notes) == ["a@x.cc", "b@y.cc"]
