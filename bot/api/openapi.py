@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from bot.api.deal_schemas import Deal
 from bot.api.operations import ROUTES
 from bot.api.problems import CONTENT_TYPE, ProblemBody
 from bot.api.routes import PATH_TYPES, Route
+from bot.api.schemas import Customer, Message, Order, Ticket
+from crm_store.webhooks import EVENTS
 
 WORDS = {
     200: "done",
@@ -27,6 +30,14 @@ WORDS = {
     422: "something in it is not right; `field` says what",
     429: "too many requests; Retry-After says how long to wait",
 }
+TOLD: dict[str, type[BaseModel]] = {  # what the data of an event is, by the first word of its name
+    "message": Message,
+    "ticket": Ticket,
+    "rating": Ticket,
+    "customer": Customer,
+    "order": Order,
+    "deal": Deal,
+}
 EVERYWHERE = (401, 403, 429)
 KEY_PATTERN = r"^[\x21-\x7e]{1,200}$"
 REF = "#/components/schemas/{model}"
@@ -36,11 +47,15 @@ def describe() -> dict[str, Any]:
     """The whole document."""
     models: list[Any] = [(ProblemBody, "serialization")]
     models += [(r.answers, "serialization") for r in ROUTES]
+    models += [(model, "serialization") for model in TOLD.values()]
     models += [(r.body, "validation") for r in ROUTES if r.body is not None]
     refs, shared = models_json_schema(list(dict.fromkeys(models)), ref_template=REF)
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs)
+    hooks = {
+        name: {"post": _told(name, refs[(TOLD[name.partition(".")[0]], "serialization")])} for name in EVENTS
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -52,12 +67,47 @@ def describe() -> dict[str, Any]:
         "servers": [{"url": "/api/v1"}],
         "security": [{"token": []}],
         "paths": paths,
+        "webhooks": hooks,
         "components": {
             "schemas": shared["$defs"],
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "wellheard token add"}
             },
         },
+    }
+
+
+def _told(event: str, data: dict[str, Any]) -> dict[str, Any]:
+    """What a webhook is sent, to `[[webhooks]]` of the configuration."""
+    text: dict[str, Any] = {"type": "string"}
+    fields = {
+        "id": {**text, "description": "the same at each repeat"},
+        "type": {"const": event},
+        "at": {**text, "format": "date-time"},
+        "object": {**text, "description": "what the order holds for"},
+        "data": {"anyOf": [data, {"type": "null"}], "description": "as it is now; null when it is gone"},
+    }
+    headers = [
+        {"name": name, "in": "header", "required": True, "schema": text}
+        for name in ("Wellheard-Event", "Wellheard-Attempt", "Wellheard-Signature")
+    ]
+    return {
+        "summary": event,
+        "parameters": headers,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": fields,
+                        "required": list(fields),
+                        "additionalProperties": False,
+                    }
+                }
+            },
+        },
+        "responses": {"2XX": {"description": "taken; anything else, and it comes again"}},
     }
 
 

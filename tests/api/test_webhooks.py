@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jsonschema_rs
 import pytest
 from sqlalchemy import Connection, select, text
 
 from bot import webhooks as telling
 from bot.api import shapes
+from bot.api.openapi import describe
 from bot.config import WebhookSettings, parse
 from crm_store import contacts, importer, merges, schema, webhooks
 from crm_store.backup import backup, restore
@@ -90,6 +92,11 @@ async def test_a_story_is_told_from_beginning_to_end(tmp_path: Path) -> None:
         assert {c["data"]["source"] for c in shop.of("customer.created")} == {"web", "api:shop"}
         assert shop.forged == 0
         assert max(shop.taken.values()) == 1
+        described = describe()
+        for one in shop.told:
+            post = described["webhooks"][one["type"]]["post"]
+            schema = post["requestBody"]["content"]["application/json"]["schema"]
+            jsonschema_rs.validate(schema | {"components": described["components"]}, one)
 
 
 async def test_only_what_was_asked_for_is_told(tmp_path: Path) -> None:
