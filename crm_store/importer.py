@@ -24,7 +24,7 @@ from crm_store.importing import bulk, deals, events, habits, runs
 from crm_store.importing.columns import Kind, field_of
 from crm_store.importing.deals import DealRow, Deals, Stages
 from crm_store.importing.events import EventRow, Events
-from crm_store.importing.files import read
+from crm_store.importing.files import NoTable, read
 from crm_store.importing.kinds import About, Parsed, parsed, people
 from crm_store.importing.report import Batch, Corrected, Duplicate, Report, Seen
 from crm_store.importing.rows import ArticleRow, CustomerRow, OrderRow, Rejected
@@ -40,6 +40,7 @@ __all__ = [
     "Defaults",
     "Duplicate",
     "Kind",
+    "NoTable",
     "Rejected",
     "Report",
     "Seen",

@@ -61,6 +61,8 @@ def import_(arguments: argparse.Namespace) -> int:
         report = with_store(config, work)
     except importer.Busy as error:
         raise CommandFailed(say("import.busy", lang, path=path)) from error
+    except importer.NoTable as error:
+        raise CommandFailed(say("import.no_table", lang, path=path)) from error
     except (OSError, UnicodeError, ValueError) as error:
         raise CommandFailed(say("import.failed", lang, path=path, error=error)) from error
     finally:

@@ -10,6 +10,7 @@ from bot.i18n import say
 from crm_store.importer import Kind, Rejected, Report
 from crm_store.importing.columns import is_ignored
 from crm_store.importing.undo import Undone
+from crm_store.importing.values import clean
 
 SHOWN = 50  # rows printed one by one of each kind
 OWN_FIELDS: frozenset[Kind] = frozenset(("customers", "events"))  # which keep columns that mean nothing to us
@@ -111,7 +112,7 @@ def _tell_parts(report: Report, lang: str) -> None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in names]
+    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in map(clean, names)]
     return ", ".join(shown[:SHOWN]) + (" …" if len(shown) > SHOWN else "")
 
 

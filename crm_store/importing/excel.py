@@ -13,14 +13,14 @@ from typing import Any
 from crm_store.exporter import unguarded
 from crm_store.importing.headers import Known, header_among, named
 
-MARK = b"PK\x03\x04"
+MARKS = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 HEAD = 30  # rows among which the header is
 
 
 def is_workbook(path: Path) -> bool:
-    """Whether it is a zip archive, as .xlsx and .ods are; whatever its name says."""
+    """Whether it is a zip archive, as .xlsx and .ods are, or what .xls is; whatever its name says."""
     with path.open("rb") as stream:
-        return stream.read(4) == MARK
+        return stream.read(8).startswith(MARKS)
 
 
 def rows(path: Path, known: Known = lambda name: True) -> Iterator[tuple[int, dict[str, Any]]]:

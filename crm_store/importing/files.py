@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import re
@@ -15,7 +16,7 @@ from crm_store.importing.encodings import encoding_of
 from crm_store.importing.headers import header_of
 from crm_store.importing.objects import Row
 
-__all__ = ["CELL", "HEAD", "Row", "encoding_of", "read"]
+__all__ = ["CELL", "HEAD", "NoTable", "Row", "encoding_of", "read"]
 
 HEAD = 30  # lines among which the header is
 CELL = (
@@ -25,14 +26,29 @@ csv.field_size_limit(CELL)
 _AS_TEXT = re.compile(r'="([^"]*)"')  # how spreadsheets are told to keep the zeros of a number
 
 
+# packed files, pictures, pages: what their first bytes are
+_NO_TABLES = re.compile(
+    rb"\x1f\x8b|%PDF|\x89PNG|\xff\xd8\xff|GIF8|Rar!|7z\xbc\xaf|BZh|SQLite format|\s*<(?:!doctype|html|table|\?xml)",
+    re.IGNORECASE,
+)
+
+
+class NoTable(ValueError):
+    """A file of another kind."""
+
+
 def read(path: Path, known: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
-    """The rows of a CSV, JSON (a list of objects), JSON-lines or XLSX file. Raise OSError, ValueError.
+    """The rows of a CSV, JSON (a list of objects), JSON-lines or XLSX file. Raise OSError, ValueError,
+    NoTable for what is another kind of file.
 
     `known` tells whether a column's name means something: it decides between delimiters, and what is a title.
     """
     if excel.is_workbook(path):
         yield from (Row(line, cells) for line, cells in excel.rows(path, known))
         return
+    with path.open("rb") as raw:
+        if _NO_TABLES.match(raw.read(64).removeprefix(codecs.BOM_UTF8)):
+            raise NoTable("it is a packed file, a picture or a page, no table")
     with path.open(encoding=encoding_of(path), errors="replace", newline="") as stream:
         first = _first_character(stream)
         stream.seek(0)

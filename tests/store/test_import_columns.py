@@ -201,3 +201,11 @@ def test_numbers_kept_as_text_are_numbers(tmp_path: Path) -> None:
     text = "订单编号,金额,下单时间,手机,客户编号\n=\"0012\",¥5,2026-03-05,'13700001111,'0815\n"
     (found,) = understood(tmp_path / "f", "orders", text)
     assert (found.number, found.customer.keys) == ("0012", (("phone", "+8613700001111"), ("ref", "0815")))
+
+
+@pytest.mark.parametrize(
+    "begin", [b"\x1f\x8b\x08", b"%PDF-1.4\n", b"\x89PNG\r\n", b"\xef\xbb\xbf<html><table>", b"7z\xbc\xaf'"]
+)
+def test_what_is_no_table_is_said(tmp_path: Path, begin: bytes) -> None:
+    with pytest.raises(files.NoTable):
+        understood(tmp_path / "f", "customers", begin + b"a,b\n1,2\n")
