@@ -9,7 +9,7 @@ from bot import access, lookups, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import belonging, desk, forms, home, inviting, rating, verbs
+from bot.service import belonging, desk, forms, handover, home, inviting, rating, verbs
 from bot.service.allowance import say_to
 from bot.service.case import Case
 from channels.conversation import Inbound, Kind
@@ -176,4 +176,4 @@ def _person(case: Case) -> None:
         say_to(case, Reply.of(Text(say("customer.greeting", case.lang, desk=turn.office.config.desk.name))))
         return
     asked = replace(case, message_id=last[-1].id, inbound=replace(case.inbound, text=last[-1].text))
-    desk.to_person(asked, asked=True)
+    handover.to_person(asked, asked=True)

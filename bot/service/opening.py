@@ -8,7 +8,7 @@ from bot import access, posting
 from bot.access import Member, recognise
 from bot.i18n import UserError, say
 from bot.office import Turn
-from bot.service import desk, verbs
+from bot.service import desk, handover, verbs
 from bot.service.case import Case
 from channels.conversation import Address, Author, Inbound, Kind
 from channels.rich import Reply
@@ -106,7 +106,7 @@ def from_message(turn: Turn, member: Member, message: Any) -> Any:
         may_acknowledge=False,
     )
     case = Case(turn, said, conversation, conversation.contact_id, message.id, None)
-    desk.to_person(case)
+    handover.to_person(case)
     ticket = tickets.latest(turn.tx, conversation.id)
     audit.record(turn.tx, turn.now, member.actor, "open", f"ticket:{ticket.number}", via=turn.via)
     return ticket

@@ -13,6 +13,7 @@ from bot.i18n import say
 from bot.office import Turn
 from bot.service.allowance import say_to
 from bot.service.case import Case
+from bot.service.handover import to_person
 from channels.rich import Reply, Text
 from crm_store import contacts, conversations, sales, tickets
 
@@ -25,8 +26,6 @@ TRIES_PER_DAY = 10  # by one writer, of all codes
 def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
     """Answer a question about an order, or begin to prove whose it is. False when it is not about one, or
     when a person must see to it."""
-    from bot.service import desk
-
     turn, number = case.turn, case.decision.order_number if case.decision else None
     if not asked(case, expected):
         return False
@@ -42,7 +41,7 @@ def answer(case: Case, expected: dict[str, dict[str, Any]]) -> bool:
         say_to(case, status(turn, order, case.lang))
     elif by_mail or not case.inbound.private or mail_channel(turn) is None:  # others read along, or no way
         say_to(case, Reply.of(say("customer.order_private", case.lang, number=number)))
-        desk.to_person(case)
+        to_person(case)
     else:
         _send_code(case, order, number)
         say_to(case, Reply.of(say("customer.order_code_sent", case.lang)))
