@@ -14,6 +14,7 @@ from crm_store.search.syntax import QUOTES, QueryError, moment, quoted
 LIMIT = 1000  # characters
 DEPTH = 20  # brackets inside one another
 TERMS = 50
+LARGEST = 10**12  # a number; of the smallest currency's minor units still one that databases know
 
 Operator = Literal[":", "=", "!=", "<", "<=", ">", ">="]
 Kind = Literal["text", "word", "tag", "date", "number", "money", "custom"]
@@ -228,7 +229,7 @@ def _number(said: str, at: int) -> Decimal:
         found = Decimal(said)
     except InvalidOperation:
         raise QueryError("number", at, said) from None
-    if not found.is_finite() or abs(found) > 10**12 or -found.as_tuple().exponent > 6:  # type: ignore[operator]
+    if not found.is_finite() or abs(found) > LARGEST or -found.as_tuple().exponent > 6:  # type: ignore[operator]
         raise QueryError("number", at, said)
     return found
 
@@ -242,6 +243,7 @@ def _money(said: str, at: int, currency: str) -> tuple[Decimal, str]:
         unit, factor = unit[1:], _SCALES[unit[0]]
     unit = (said[: len(said) - len(bare)] + unit).upper().replace("￥", "¥")
     named = money.symbols(unit) if unit else ("",)
-    if not named:
+    amount = _number(digits, at) * factor
+    if not named or abs(amount) > LARGEST:
         raise QueryError("number", at, said)
-    return _number(digits, at) * factor, currency if currency in named else named[0]
+    return amount, currency if currency in named else named[0]
