@@ -97,7 +97,7 @@ def _object(ask: Ask, object: str, detail: Any) -> str:
     if not object and (several := detail.get("contacts")):
         keys = ("audit.several_one", "audit.several")
         return wording.counted(*keys, ask.lang, len(several))
-    return card.shorten(key or object, 30)
+    return wording.short(wording.known_or(f"export.{object}", ask.lang, key or object), 30)
 
 
 def _is_seen(ask: Ask, kind: str, key: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from bot import access
+from bot import access, i18n
 from bot.commands import Ask, command
 from bot.i18n import UserError
 from bot.roles import AGENTS
@@ -24,7 +25,8 @@ def search(ask: Ask) -> Reply:
     try:
         asked = text.parse(ask.args, ZoneInfo(ask.turn.office.config.desk.timezone))
     except QueryError as error:
-        raise UserError(f"search.wrong_{error.reason}", at=error.at + 1, text=error.text) from error
+        raise _wrong(ask, error) from error
+    asked = replace(asked, channels=tuple(_channel(ask, name) for name in asked.channels))
     scope = access.scope_of(ask.turn, ask.member)
     found = text.search(ask.turn.tx, asked, ask.turn.now, limit=SHOWN, scope=scope)
     if not found:
@@ -48,6 +50,26 @@ def search(ask: Ask) -> Reply:
     if buttons := _buttons(ask, found):
         blocks.append(Buttons(buttons))
     return Reply((*blocks, Text(hint, small=True)))
+
+
+def _wrong(ask: Ask, error: QueryError) -> UserError:
+    """What is not understood, and where; of a question that is too long, how long it may be."""
+    if error.reason == "long":
+        return UserError("search.wrong_long", at=error.at)
+    if error.reason == "value" and ask.args[error.at :].startswith(error.text):  # the filter itself: no value
+        return UserError("search.wrong_missing", text=error.text)
+    return UserError(f"search.wrong_{error.reason}", at=error.at + 1, text=error.text)
+
+
+def _channel(ask: Ask, name: str) -> str:
+    """A channel by what it is, "email" or "邮箱", where there is one of that kind and none is called so."""
+    channels = ask.turn.office.config.channels
+    if any(known.lower().startswith(name) for known in channels):
+        return name
+    kinds = {channels[known].kind for known in channels}
+    called = {wording.space(kind, lang).lower(): kind for kind in kinds for lang in i18n.languages()}
+    of_kind = [known for known in channels if channels[known].kind == called.get(name, name)]
+    return of_kind[0].lower() if len(of_kind) == 1 else name
 
 
 def _buttons(ask: Ask, found: list[text.Match]) -> tuple[Button, ...]:

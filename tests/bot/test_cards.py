@@ -188,3 +188,17 @@ async def test_a_refused_button_names_the_command_that_does_it(desk: Deciding) -
     await desk.take(await desk.code("Vera"), channel="telegram", room="Vera")
     said = await desk.press("profile:1:edit", channel="telegram", room="Vera")
     assert "may not use /set." in said[-1].text
+
+
+async def test_the_filters_of_a_search_say_what_is_missing_and_know_a_channel_by_its_kind(
+    desk: Deciding,
+) -> None:
+    li = Author("li@acme.example", "Li Wei", verified_email="li@acme.example")
+    await desk.take("I want a person, the sofa", author=li, channel="support", room="li@acme.example")
+    for query in ("channel:email sofa", "channel:邮箱 sofa", "渠道:E-mail sofa", "channel:support sofa"):
+        assert "Li Wei" in (await ask(desk, f"/search {query}")).text, query
+    assert "Li Wei" not in (await ask(desk, "/search channel:telegram sofa")).text
+    assert "after “before:”" in (await ask(desk, "/search sofa before:")).text
+    assert "“来自:”后面" in (await ask(desk, "/search 来自： 沙发", "Mei")).text
+    assert "at most 500 characters" in (await ask(desk, "/search " + "x" * 501)).text
+    assert "“foo” at character 6" in (await ask(desk, "/search sofa has:foo")).text
