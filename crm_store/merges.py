@@ -7,8 +7,9 @@ somebody is not touched: outbox rows and messages name their recipients themselv
 
 Undone, the rows that went over go back, as far as they still belong to `keep`, and what `keep` was given is
 taken away, as far as nobody has changed it since. What is new since then stays with the one by whose identity
-it came: a conversation goes to whoever's account opened it, with its tickets and its consents. What names no
-identity (an order, an event, a note, a deal, a phone that was proved) stays with `keep`.
+it came: a conversation goes to whoever's account opened it, with its tickets and its consents; an order
+of a file or of another system to whose address or reference it named. What names no identity (a note, an event, a
+deal, a phone that was proved) stays with `keep`.
 
 Merges nest as a tree: A took B, C takes A. Undoing is possible for whatever points at somebody who is still
 there: A must come back from C before B can come back from A; B and D, both in A, come back in any order.
@@ -16,7 +17,7 @@ there: A must come back from C before B can come back from A; B and D, both in A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 
 from crm_store import audit, schema
+from crm_store.rows import insert as insert_ignoring
 from crm_store.rows import insert_id
 from crm_store.search import indexing
 
@@ -56,6 +58,7 @@ LEFT = (  # what names a contact and stays where it is
 )
 GIVEN = ("name", "language", "timezone", "company", "country", "city", "owner_id")
 STRAYS = timedelta(hours=1)
+AT_ONCE = 500
 
 
 class Refused(Exception):
@@ -188,6 +191,49 @@ def merge(tx: Connection, now: datetime, keep_id: int, drop_id: int, *, actor: s
     audit.record(tx, now, actor, "merge", f"contact:{keep.id}", **detail)
     audit.record(tx, now, actor, "merge", f"contact:{drop.id}", merge=merge_id, keep=keep.id)
     return merge_id
+
+
+def any_moved(tx: Connection) -> bool:
+    """Whether there is a merge that something could come back from."""
+    return tx.execute(select(merge_row.c.row_id).limit(1)).first() is not None
+
+
+def came_by(tx: Connection, kind: str, by: Mapping[int, tuple[str, str]]) -> None:
+    """Rows of a table came to a contact by an address or a reference: (space, user_id) of each by its id. Where that
+    was another's before a merge, they go there when it is undone."""
+    named: dict[tuple[str, str], list[int]] = {}
+    for number, account in by.items():
+        named.setdefault(account, []).append(number)
+    accounts = list(named)
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(accounts), AT_ONCE):
+        some = [user_id for _, user_id in accounts[start : start + AT_ONCE]]
+        moved = (
+            select(identity.c.space, identity.c.user_id, merge_row.c.merge_id)
+            .join(merge_row, and_(merge_row.c.kind == identity.name, merge_row.c.row_id == identity.c.id))
+            .where(identity.c.user_id.in_(some))
+        )
+        for space, user_id, merge_id in tx.execute(moved):
+            theirs = named.get((space, user_id), ())
+            rows += [{"merge_id": merge_id, "kind": kind, "row_id": number} for number in theirs]
+    if rows:
+        tx.execute(insert_ignoring(tx, merge_row).on_conflict_do_nothing(), rows)
+
+
+def came_to(tx: Connection, kind: str, row_id: int, contact_id: int) -> None:
+    """The same for a row that names a contact who is part of another by now."""
+    while (
+        into := tx.execute(select(contact.c.merged_into_id).where(contact.c.id == contact_id)).scalar()
+    ) is not None:
+        done = select(merge_table.c.id).where(
+            merge_table.c.drop_id == contact_id,
+            merge_table.c.keep_id == into,
+            merge_table.c.undone_at.is_(None),
+        )
+        if (merge_id := tx.execute(done).scalar()) is not None:
+            row = {"merge_id": merge_id, "kind": kind, "row_id": row_id}
+            tx.execute(insert_ignoring(tx, merge_row).values(**row).on_conflict_do_nothing())
+        contact_id = into
 
 
 def settle(tx: Connection, now: datetime) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bot.api import shapes
-from bot.api.customers import current, named, whose
+from bot.api.customers import came, current, named, whose
 from bot.api.paging import Paging, page
 from bot.api.problems import Problem, not_found
 from bot.api.routes import Answer, Ask, Routes
@@ -92,6 +92,8 @@ def put_order(ask: Ask) -> Any:
     }
     lines = [api.Line(one.sku, one.name, one.quantity, one.amount_minor) for one in body.lines]
     row, change = api.put_order(ask.tx, ask.turn.now, number, contact_id, values, lines)
+    if change == "new":
+        came(ask, body.customer, "customer_order", row.id)
     return Answer(_shown(ask, row), 201 if change == "new" else 200)
 
 

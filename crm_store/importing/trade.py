@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from crm_store import articles, schema
+from crm_store import articles, merges, schema
 from crm_store.importing import bulk
 from crm_store.importing.report import Batch, Change, Seen
 from crm_store.importing.rows import ArticleRow, OrderRow, Rejected
@@ -33,6 +33,7 @@ class Orders:
     known: dict[str, dict[str, Any]] = field(default_factory=dict)  # by number; `lines` as in the file
     fresh: list[dict[str, Any]] = field(default_factory=list)
     _next: list[int] = field(default_factory=list)
+    _by: dict[int, tuple[str, str]] | None = None  # where somebody was merged: by which account an order came
 
     def fetch(self, rows: list[OrderRow]) -> None:
         numbers = sorted({row.number for row in rows})
@@ -42,6 +43,7 @@ class Orders:
         for line in bulk.by_ids(self.tx, order_line, by_id, "order_id"):
             by_id[line.order_id]["lines"].append(tuple(getattr(line, name) for name in LINE))
             by_id[line.order_id]["line_ids"].append(line.id)
+        self._by = {} if merges.any_moved(self.tx) else None
         self._next = list(bulk.draw_ids(self.tx, order, len(set(numbers) - self.known.keys())))[::-1]
 
     def take(self, row: OrderRow) -> Outcome | None:
@@ -81,6 +83,8 @@ class Orders:
         self.known[row.number] = {**made, "lines": lines}
         self.fresh.append(self.known[row.number])
         self.batch.touched[made["id"]] = row.line
+        if self._by is not None and (account := self.people.account(row.customer, contact_id)):
+            self._by[made["id"]] = account
         return "new"
 
     def _change(self, known: dict[str, Any], values: dict[str, Any], lines: list[tuple[Any, ...]]) -> None:
@@ -109,6 +113,7 @@ class Orders:
         lines = [(one["id"], *line) for one in self.fresh for line in one["lines"]]
         ids = bulk.draw_ids(self.tx, order_line, len(lines))
         _add_lines(self.tx, [(id_, *line) for id_, line in zip(ids, lines, strict=True)])
+        merges.came_by(self.tx, order.name, self._by or {})
         self.batch.made["customer_order"] = bulk.spans(one["id"] for one in self.fresh)
 
 

@@ -97,6 +97,10 @@ class Contacts:
                 return owner, key[0]
         return None
 
+    def account(self, row: CustomerRow, contact_id: int) -> tuple[str, str] | None:
+        """By which address, number or reference a row means somebody we know."""
+        return next((key for key in row.keys if self.owners.get(key) == contact_id), None)
+
     def _only_shares_it(self, row: CustomerRow, owner: int) -> bool:
         """Whether a phone is one that several use: a family's, an office's. They have another reference, or
         another address and another name."""

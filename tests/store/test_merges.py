@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from crm_store import audit, contacts, conversations, merges, sales, schema, segments, tickets
+from crm_store import audit, contacts, conversations, importer, merges, sales, schema, segments, tickets
 from crm_store.conversations import NewMessage
 from crm_store.db import Store
 from crm_store.exporter import export
+from crm_store.importing.values import Defaults
 from crm_store.merges import Refused
 from crm_store.search import find_contacts, indexing
 from tests.stores import open_postgres, open_sqlite
@@ -201,6 +202,41 @@ async def test_what_came_since_stays_with_the_one_by_whose_account_it_came(store
         assert contacts.get(tx, drop).company == "Wei & Co"
 
     await store.read(check)
+
+
+async def test_an_order_that_named_the_other_ones_address_goes_to_them(store: Store, tmp_path: Path) -> None:
+    def three(tx: Connection) -> tuple[int, int, int]:
+        first, second = (person(tx, name, ("email", f"{name}@x.example")) for name in ("ann", "bob"))
+        return first, second, person(tx, "cid", ("email", "cid@x.example"))
+
+    ann, bob, cid = await store.write(three)
+    inner = await store.write(merges.merge, NOW, ann, bob, actor="staff:1")
+    outer = await store.write(merges.merge, NOW, cid, ann, actor="staff:1")
+    file = tmp_path / "orders.csv"
+    rows = [
+        f"{name[0].upper()}-9,2026-09-01,{name}@x.example,paid,5.00,EUR" for name in ("ann", "bob", "cid")
+    ]
+    file.write_text("number,date,email,status,amount,currency\n" + "\n".join(rows))
+    report = await importer.run(store, "orders", file, Defaults(), LATER)
+    assert report.new == 3
+
+    def told(tx: Connection) -> None:  # another system names the customer by the number it knows
+        buy(tx, cid, "B-10", LATER)
+        (number,) = tx.execute(select(schema.order.c.id).where(schema.order.c.number == "B-10")).scalars()
+        merges.came_to(tx, "customer_order", number, bob)
+
+    await store.write(told)
+
+    def orders(tx: Connection) -> list[set[str]]:
+        return [{o.number for o in sales.orders_of(tx, one)} for one in (ann, bob, cid)]
+
+    assert await store.read(orders) == [set(), set(), {"A-9", "B-9", "C-9", "B-10"}]
+    await store.write(merges.undo, LATER, outer, actor="staff:1")
+    assert await store.read(orders) == [{"A-9", "B-9", "B-10"}, set(), {"C-9"}]
+    await store.write(merges.undo, LATER, inner, actor="staff:1")
+    assert await store.read(orders) == [{"A-9"}, {"B-9", "B-10"}, {"C-9"}]
+    again = await importer.run(store, "orders", file, Defaults(), LATER)
+    assert (again.new, again.updated, len(again.rejected)) == (0, 0, 0)  # and the shop's file still fits
 
 
 async def test_merges_nest_and_come_apart_from_the_outside(store: Store) -> None:
