@@ -108,6 +108,7 @@ def _restore_some(tx: Connection, run_id: int, at: datetime) -> Undone | None:
         current = tx.execute(select(table).where(table.c.id == row.row_id)).first()
         if current is None:
             continue
+        _hand_down(tx, row, at)
         kept = _restore(tx, table, row, current, at)
         if table is deal:
             _forget_stages(tx, current.id, at)
@@ -115,6 +116,23 @@ def _restore_some(tx: Connection, run_id: int, at: datetime) -> Undone | None:
         done.restored += not kept
     bulk.delete_ids(tx, change, [row.id for row in rows])
     return done
+
+
+def _hand_down(tx: Connection, row: Any, at: datetime) -> None:
+    """What an import that came later found is what this one found, once this one was not."""
+    query = (
+        select(change)
+        .where(change.c.contact_id == row.contact_id)  # which has an index; None is IS NULL: articles, few
+        .where(change.c.changed == row.changed, change.c.row_id == row.row_id, change.c.id > row.id)
+        .order_by(change.c.id)
+    )
+    ours = {**row.after, **runs.plain([("updated_at", at)])}
+    left = {name: value for name, value in row.before.items() if name in ours}
+    for later in tx.execute(query):
+        found = {name: left.pop(name) for name in list(left) if later.before.get(name) == ours[name]}
+        if found:
+            before = {**later.before, **found}
+            tx.execute(update(change).where(change.c.id == later.id).values(before=before))
 
 
 def _restore(tx: Connection, table: Table, row: Any, current: Any, at: datetime) -> list[Kept]:
@@ -127,6 +145,8 @@ def _restore(tx: Connection, table: Table, row: Any, current: Any, at: datetime)
             if column == "fields":
                 values[column], moved = _fields(row.before[column], after, current.fields)
                 kept += [Kept(table.name, current.id, name, "changed", one) for one in moved]
+            elif column == "tags":
+                values[column] = _tags(row.before[column], after, current.tags)
             elif is_now[column] == after:
                 values[column] = _typed(table, column, row.before[column])
             else:
@@ -157,6 +177,14 @@ def _typed(table: Table, column: str, value: Any) -> Any:
     return date.fromisoformat(value) if isinstance(kind, Date) else value
 
 
+def _tags(before: list[str], after: list[str], now: list[str]) -> list[str]:
+    """The tags without those that were put on."""
+    if now == after:
+        return before
+    ours = set(after) - set(before)
+    return [tag for tag in now if tag not in ours]
+
+
 def _fields(
     before: dict[str, Any], after: dict[str, Any], now: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -165,8 +193,8 @@ def _fields(
         return before, []
     found, moved = dict(now), []
     for name, value in after.items():
-        if before.get(name) == value:
-            continue
+        if before.get(name) == value or before.get(name) == now.get(name):
+            continue  # it was so before, or is again
         if now.get(name) != value:
             moved.append(name)
         elif name in before:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import Connection, delete, select
 
 from crm_store import consent, deals, importer, schema
@@ -73,3 +76,44 @@ async def test_the_d1_of_another_system_is_not_our_deal_1(store: Store, tmp_path
     report = await bring(store, "deals", tmp_path, "owner," + head + "Nobody,D1,Sofa bed,7,EUR,a@b.cc\n")
     assert (report.updated, [bad.reason_key for bad in report.rejected]) == (1, ["no_such_owner"])
     assert [d.title for d in await store.read(deals.listing)] == ["Sofa bed"]
+
+
+LISTS = (
+    "email,name,company,phone,tags,colour,consent\na@b.cc,Anna B.,Old,+12125550101,x,red,yes\n",
+    "email,name,company,phone,tags,colour,size\na@b.cc,Anna C.,New,+12125550102,y,blue,9\n",
+    "email,name,tags\na@b.cc,Anna D.,z\n",
+)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_imports_of_one_customer_are_undone_in_any_order(
+    store: Store, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    await bring(store, "customers", tmp_path, PEOPLE)
+    states = [await store.read(people)]
+    numbers = []
+    for place, text in enumerate(LISTS, start=1):
+        numbers.append((await bring(store, "customers", tmp_path, text, NOW + place * HOUR)).run_id)
+        states.append(await store.read(people))
+    for done, place in enumerate(order, start=1):
+        await undo(store, numbers[place], NOW + 9 * HOUR)
+        if order[:done] == tuple(range(2, 2 - done, -1)):
+            assert await store.read(people) == states[3 - done]
+    assert await store.read(people) == states[0]
+
+
+async def test_a_tag_put_on_by_hand_stays_and_those_of_the_file_go(store: Store, tmp_path: Path) -> None:
+    await bring(store, "customers", tmp_path, "email,tags\na@b.cc,old\n")
+    run = await bring(store, "customers", tmp_path, "email,tags\na@b.cc,file\n", NOW + HOUR)
+    by_hand = schema.contact.update().values(tags=["old", "file", "hand"], updated_at=NOW + 2 * HOUR)
+    await store.write(lambda tx: tx.execute(by_hand))
+    assert (await undo(store, run.run_id, NOW + 3 * HOUR)).kept == []
+    assert await store.read(lambda tx: tx.execute(select(schema.contact.c.tags)).scalar_one()) == [
+        "old",
+        "hand",
+    ]
+
+
+def people(tx: Connection) -> list[tuple[Any, ...]]:
+    tables = (schema.contact, schema.identity, schema.contact_mark, schema.consent)
+    return [tuple(row) for table in tables for row in tx.execute(select(table).order_by(*table.primary_key))]
