@@ -62,7 +62,7 @@ def _wrong(ask: Ask, error: QueryError) -> UserError:
 
 
 def _channel(ask: Ask, name: str) -> str:
-    """A channel by what it is, "email" or "邮箱", where there is one of that kind and none is called so."""
+    """A channel by what it is, "email" in any language, where there is one of that kind and none is called so."""
     channels = ask.turn.office.config.channels
     if any(known.lower().startswith(name) for known in channels):
         return name
