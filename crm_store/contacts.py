@@ -203,18 +203,26 @@ def still(tx: Connection, contact_id: int) -> int | None:
 
 
 def come_by_link(
-    tx: Connection, now: datetime, contact_id: int, wanted: int, space: str, user_id: str
+    tx: Connection,
+    now: datetime,
+    contact_id: int,
+    wanted: int,
+    *,
+    space: str,
+    user_id: str,
+    one_account: bool,
 ) -> int:
     """Somebody opened a chat by the link that was made for `wanted`. Return the contact they are now.
 
     They are one when the writer is nobody yet beyond that account, and `wanted` has no other on that platform
-    that was verified: who gave the link away is not for a machine to say. Anything else is suggested.
+    that was verified, where people have `one_account`: who gave the link away is not for a machine to say.
+    Anything else is suggested.
     """
     detail: dict[str, Any] = {"space": space, "how": "link", "contact": wanted}
     other = select(identity.c.id).where(
         identity.c.contact_id == wanted, identity.c.space == space, identity.c.verified_at.is_not(None)
     )
-    taken = tx.execute(other.limit(1)).first() is not None
+    taken = one_account and tx.execute(other.limit(1)).first() is not None
     if taken or merges.were_parted(tx, contact_id, wanted) or not _is_nobody_yet(tx, contact_id):
         if suggestions.proved(tx, now, contact_id, wanted, f"{space} {user_id}"):
             audit.record(tx, now, "system", "suggest_link", f"contact:{contact_id}", "refused", **detail)

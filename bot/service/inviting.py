@@ -55,6 +55,14 @@ def opened(turn: Turn, inbound: Inbound, writer: int) -> tuple[int, bool]:
     used = f"{until.date().isoformat()}:link:{turn.office.sign('link', found[1])}"  # forgotten after its day
     if tickets.next_number(turn.tx, used) > 1:
         return writer, False
-    space = turn.office.space(inbound.address.channel)
-    now = contacts.come_by_link(turn.tx, turn.now, writer, wanted, space, inbound.author.user_id)
+    channel = inbound.address.channel
+    now = contacts.come_by_link(
+        turn.tx,
+        turn.now,
+        writer,
+        wanted,
+        space=turn.office.space(channel),
+        user_id=inbound.author.user_id,
+        one_account=turn.office.can(channel).attests,  # a browser is no account: people have several
+    )
     return now, now == wanted

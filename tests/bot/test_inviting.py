@@ -139,6 +139,8 @@ async def test_in_the_web_chat_it_works_as_well(desk: Deciding) -> None:
     found = await desk.store.read(contacts.find_identity, "web", "7")
     assert found is not None
     assert found.contact_id == 1
+    said = await desk.take(await payload(desk), kind=Kind.START, room="8")  # their other browser
+    assert CONFIRMED in said[0].text
 
 
 async def test_staff_get_it_by_command(desk: Deciding) -> None:
