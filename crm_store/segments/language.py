@@ -224,9 +224,10 @@ def _plain(said: str) -> str:
     return said.replace("\x00", "").encode("utf-8", "ignore").decode().strip()
 
 
-def _number(said: str, at: int) -> Decimal:
+def _number(digits: str, at: int, said: str = "") -> Decimal:
+    said = said or digits
     try:
-        found = Decimal(said)
+        found = Decimal(digits)
     except InvalidOperation:
         raise QueryError("number", at, said) from None
     if not found.is_finite() or abs(found) > LARGEST or -found.as_tuple().exponent > 6:  # type: ignore[operator]
@@ -243,7 +244,7 @@ def _money(said: str, at: int, currency: str) -> tuple[Decimal, str]:
         unit, factor = unit[1:], _SCALES[unit[0]]
     unit = (said[: len(said) - len(bare)] + unit).upper().replace("￥", "¥")
     named = money.symbols(unit) if unit else ("",)
-    amount = _number(digits, at) * factor
+    amount = _number(digits, at, said) * factor
     if not named or abs(amount) > LARGEST:
         raise QueryError("number", at, said)
     return amount, currency if currency in named else named[0]
