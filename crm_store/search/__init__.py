@@ -4,7 +4,8 @@ find_contacts(tx, "jonh smtih")        contacts.py  the exact first, then names.
 text.search(tx, text.parse("refund"))  text.py      messages, notes, articles and orders
 indexing.step(tx)                      indexing.py  keeps the index true, behind the line: naming.py, texts.py
 
-What is asked goes through asking.py: to FTS5 on SQLite (tables.py), to postings.py on PostgreSQL.
+What is asked goes through asking.py, and is answered by answering.py: from FTS5 on SQLite (tables.py), from
+postings.py on PostgreSQL. Who bears a name stands in bearers.py.
 """
 
 from crm_store.search.contacts import Hit, find_contacts

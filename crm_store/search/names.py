@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from crm_store.search import naming, pinyin, tokens
-from crm_store.search.asking import NAMES, asking
+from crm_store.search.answering import asking
+from crm_store.search.asking import NAMES
 from crm_store.search.query import Query, all_of, any_of, prefix, token
 from crm_store.search.rank import Asked, likeness
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from crm_store import schema
 from crm_store.rows import is_postgresql
 from crm_store.search import phones, tables, tokens, veil
-from crm_store.search.asking import asking
+from crm_store.search.answering import asking
 from crm_store.search.bearers import book
 from crm_store.search.fold import name_key
 from crm_store.search.query import any_of, listed, listing, slices, sql, sql_once, token

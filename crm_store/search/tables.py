@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
-from typing import Literal
 
 from sqlalchemy import Connection
 
 from crm_store.rows import is_postgresql
 from crm_store.search import postings, state, veil
+from crm_store.search.asking import Index
 from crm_store.search.query import Query, Token, sql
 
-Index = Literal["search_name", "search_word", "search_message", "search_text"]
 INDEXES: tuple[Index, ...] = ("search_name", "search_word", "search_message", "search_text")
 # … of which these are in blocks on PostgreSQL
 BLOCKS: dict[Index, str] = {

@@ -10,17 +10,14 @@ Without a key everything here hands back what it is given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 
 from crm_store import sealing
 from crm_store.search import tokens
+from crm_store.search.asking import Asking, Index, Name, Word
 from crm_store.search.query import Query, Token, prefix, token
-
-if TYPE_CHECKING:
-    from crm_store.search.asking import Asking, Name, Word
-    from crm_store.search.tables import Index
 
 LABEL = "search"  # names and words of names, as they are stored in the index
 BEGINNINGS = 10  # letters of a beginning that are told apart

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from crm_store.db import Store
 from crm_store.search import bearers, naming, postings
-from crm_store.search.asking import asking
+from crm_store.search.answering import asking
 from crm_store.search.query import any_of, token
 from crm_store.search.tokens import of_key
 
