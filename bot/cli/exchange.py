@@ -83,10 +83,10 @@ def import_(arguments: argparse.Namespace) -> int:
 
 def _stages(config: Config) -> importer.Stages:
     from bot import i18n
-    from bot.commands.deals import stage_word
+    from bot.service import wording
 
     stages = tuple(config.deals.stages)
-    words = {stage_word(stage, lang): stage for stage in stages for lang in i18n.languages()}
+    words = {wording.stage(stage, lang): stage for stage in stages for lang in i18n.languages()}
     return importer.Stages(stages, words)
 
 

@@ -90,22 +90,6 @@ def pipeline(ask: Ask) -> Reply:
     return Reply.of(Heading(title), table, "\n".join(totals), Text(ask.say("deal.pipeline_hint"), small=True))
 
 
-def stage_word(stage: str, lang: str) -> str:
-    """A stage in words; one of the desk's own stays as it is written."""
-    key = f"deal.stage_{stage}"
-    return wording.short(say(key, lang) if key in i18n.catalogue("en") else stage, 40)
-
-
-def line(row: Any, lang: str) -> str:
-    """A deal in one line."""
-    parts = [
-        f"D{row.number} {card.shorten(row.title, 60)}",
-        sales.money(row.amount_minor, row.currency),
-        stage_word(row.stage, lang),
-    ]
-    return " · ".join([*parts, *([row.expected_on.isoformat()] if row.expected_on else [])])
-
-
 def shown(turn: Turn, row: Any, lang: str) -> Reply:
     """A deal's card with what can be done about it."""
     stages = list(turn.office.config.deals.stages)
@@ -149,7 +133,7 @@ def _buttons(row: Any, stages: list[str], lang: str) -> tuple[Button, ...]:
         found = [Button(say("deal.reopen", lang), action=f"command:deal {row.number} stage 1")]
     else:
         found = [
-            Button(stage_word(stage, lang), action=f"command:deal {row.number} stage {place}")
+            Button(wording.stage(stage, lang), action=f"command:deal {row.number} stage {place}")
             for place, stage in enumerate(stages[at + 1 : at + 3], at + 2)
         ]
         found += [
@@ -161,7 +145,7 @@ def _buttons(row: Any, stages: list[str], lang: str) -> tuple[Button, ...]:
 
 def _with_odds(turn: Turn, stage: str, lang: str) -> str:
     odds = turn.office.config.deals.stages.get(stage)
-    word = stage_word(stage, lang)
+    word = wording.stage(stage, lang)
     return say("deal.with_odds", lang, stage=word, odds=odds) if odds is not None else word
 
 
@@ -185,7 +169,7 @@ def _listing(ask: Ask, which: str) -> Reply:
                 f"D{r.number}",
                 card.shorten(r.contact_name or f"C{r.contact_id}", 24),
                 card.shorten(r.title, 30),
-                stage_word(r.stage, ask.lang),
+                wording.stage(r.stage, ask.lang),
                 sales.money(r.amount_minor, r.currency),
                 r.owner or "–",
                 r.expected_on.isoformat() if r.expected_on else "–",
@@ -261,10 +245,10 @@ def _stage(ask: Ask, text: str) -> str:
         return stages[int(text[:3]) - 1]
     known = {stage.casefold(): stage for stage in stages}
     for lang in i18n.languages():
-        known |= {stage_word(stage, lang).casefold(): stage for stage in stages}
+        known |= {wording.stage(stage, lang).casefold(): stage for stage in stages}
     if text.casefold() not in known:
         raise UserError(
-            "deal.no_such_stage", text=text[:40], stages=", ".join(stage_word(s, ask.lang) for s in stages)
+            "deal.no_such_stage", text=text[:40], stages=", ".join(wording.stage(s, ask.lang) for s in stages)
         )
     return known[text.casefold()]
 

@@ -208,9 +208,7 @@ class Portrait:
         return "\n".join(self._some(lines, OPEN)) or self._say("profile.none")
 
     def _open_deals(self) -> str:
-        from bot.commands.deals import line
-
-        return "\n".join(self._some([line(row, self._lang) for row in self._deals], OPEN))
+        return "\n".join(self._some([wording.deal(row, self._lang) for row in self._deals], OPEN))
 
     def _events(self) -> str:
         lines = []

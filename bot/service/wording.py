@@ -10,7 +10,7 @@ from bot import i18n
 from bot.i18n import say
 from bot.office import Turn
 from bot.service import card
-from crm_store import contacts, people, places
+from crm_store import contacts, people, places, sales
 
 PLATFORMS = {"telegram": "Telegram", "slack": "Slack", "sms": "SMS"}  # called so in any language
 DATED_AFTER_DAYS = 60  # what is longer ago is told by its date: nobody counts 400 days
@@ -83,6 +83,22 @@ def actor(turn: Turn, who: str, lang: str) -> str:
         row = people.get(turn.tx, int(key))
         return row.name if row is not None else who
     return known_or(f"actor.{kind}", lang, who)
+
+
+def stage(stage: str, lang: str) -> str:
+    """A stage in words; one of the desk's own stays as it is written."""
+    key = f"deal.stage_{stage}"
+    return short(say(key, lang) if key in i18n.catalogue("en") else stage, 40)
+
+
+def deal(row: Any, lang: str) -> str:
+    """A deal in one line."""
+    parts = [
+        f"D{row.number} {card.shorten(row.title, 60)}",
+        sales.money(row.amount_minor, row.currency),
+        stage(row.stage, lang),
+    ]
+    return " · ".join([*parts, *([row.expected_on.isoformat()] if row.expected_on else [])])
 
 
 def choice(turn: Turn, contact_id: int, lang: str) -> str:
