@@ -177,13 +177,15 @@ def quality(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([{**asdict(one), "index": one.index} for one in found])
         return 0
+    lang = terminal_language()
     for one in found:
+        where = one.source or say("quality.everything" if one is found[0] else "quality.unsaid", lang)
         shown = "∞" if one.index is None else f"{one.index:.2f}"
-        where = one.source or ("everything" if one is found[0] else "source not said")
-        print(f"{where}: index {shown}, {one.records:,} records, {one.anomalous:,} anomalous")
+        counted = {"records": f"{one.records:,}", "anomalous": f"{one.anomalous:,}"}
+        print(say("quality.line", lang, where=where, index=shown, **counted))
         for name, kinds in one.parts.items():
-            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-            print(f"  {name or 'record'}: {counts}")
+            counts = ", ".join(f"{count:,} {say(f'quality.{kind}', lang)}" for kind, count in kinds.items())
+            print(f"  {say(f'quality.field_{name}' if name else 'quality.field_record', lang)}: {counts}")
     return 0
 
 

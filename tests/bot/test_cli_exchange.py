@@ -53,6 +53,20 @@ def test_the_quality_of_what_came_is_shown(cli: Cli) -> None:
     assert whole["parts"]["email"] == {"inferred": 1}
 
 
+def test_a_report_is_in_the_language_of_the_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    out, err = cli("import", "customers", cli.file("list.csv", LIST))
+    assert out.splitlines()[0] == "新增 2，更新 0，不变 1"
+    assert "第 5 行：这不是邮箱地址：'nope'" in err
+    assert cli.json("import", "customers", cli.file("list.csv", LIST))["rejected"][0]["reason"].startswith(
+        "这不是"
+    )
+    assert cli("quality")[0].startswith("全部：指数 ∞，2 条记录，0 条异常\n")
+    assert "已完成" in cli("imports")[0]
+    assert "没有第 9 次导入" in cli("import", "undo", "9", code=1)[1]
+    assert "移除 2" in cli("import", "undo", "1")[0]
+
+
 def test_a_workbook_goes_to_standard_output(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("import", "customers", cli.file("list.csv", LIST))
     out = io.TextIOWrapper(io.BytesIO())
