@@ -14,6 +14,7 @@ from channels.rich import Block, Button, Buttons, Fields, Heading, Reply, Table,
 from crm_store import merges, sales
 
 PAGE = 20
+MIDNIGHT = " 00:00"  # a day without a time of day
 LINES = 30  # of one order
 _FROM = re.compile(r"(?:(?:from|从)\s*)?(\d{1,6})", re.IGNORECASE)
 
@@ -62,7 +63,7 @@ def order(ask: Ask) -> Reply:
     say = ask.say
     pairs = [
         (say("card.customer"), merging.named(ask.turn, contact_id, ask.lang)),
-        (say("profile.date"), card.local(ask.turn, row.ordered_at)),
+        (say("profile.date"), card.local(ask.turn, row.ordered_at).removesuffix(MIDNIGHT)),
         (say("profile.status"), wording.short(status_word(row.status, ask.lang), 60)),
         (say("profile.amount"), sales.money(row.amount_minor, row.currency)),
         (say("orders.tracking"), wording.short(row.tracking, 80)),
@@ -74,7 +75,11 @@ def order(ask: Ask) -> Reply:
     if held := sales.lines(ask.turn.tx, row.id):
         columns = tuple(say(f"deal.header_{name}") for name in ("product", "quantity", "sum"))
         lines = tuple(
-            (wording.short(one.name, 60), f"{one.quantity:,}", sales.money(one.amount_minor, row.currency))
+            (
+                wording.short(one.name, 60),
+                f"{one.quantity:,}",
+                sales.money(one.amount_minor, row.currency) if one.amount_minor else "–",  # no price was told
+            )
             for one in held[:LINES]
         )
         blocks.append(Table(columns, lines))

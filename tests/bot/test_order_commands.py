@@ -59,6 +59,8 @@ async def test_one_order_with_what_was_in_it(desk: Deciding) -> None:
         for words in ("Order A-1003", "Li Wei (C1)", "on its way", "1,003.00 EUR", "T3", "Oak table"):
             assert words in found.text, found.text
         assert found.actions == ["profile:1", "command:orders C1"]
+        assert "Lamp       1         –" in found.text  # without a price of its own
+        assert "Date: 2026-01-04\n" in found.text  # … and without a time of day
     assert "no order Z-9" in (await ask(desk, "/order Z-9")).text
     assert "/order NUMBER" in (await ask(desk, "/order")).text
     assert "没有订单" in (await ask(desk, "/order ' OR 1=1 --", "Mei")).text
