@@ -13,7 +13,7 @@ from crm_store.rows import is_postgresql
 from crm_store.search import bearers, tables, veil
 from crm_store.search.asking import NAMES, Asking, Index, Name, Word
 from crm_store.search.postings import BEARER, LAST, NAME, WORD, Postings, of
-from crm_store.search.query import Query, fetched, listed, listing, sql, sql_once, token
+from crm_store.search.query import Query, fetched, few, listed, listing, sql, sql_once, token
 
 SOON = 100  # … and one that is perhaps not asked
 WORDS = 1500  # that share three letters with a misspelt one
@@ -185,7 +185,7 @@ class _OfPostings:
         self._read_names([number for number in ids if number not in self._bearer])
         found = {number: [self._bearer[number]] for number in ids if self._bearer.get(number)}
         several = [number for number in further if number in found and self._several(number)]
-        others = self._postings.ids(*(of(BEARER, token(bearers.term_of(number))) for number in several))
+        others = self._postings.ids(*(of(BEARER, few(bearers.term_of(number))) for number in several))
         for number, some in zip(several, others, strict=True):
             found[number] += nsmallest(limit, some)
         return found

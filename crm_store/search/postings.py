@@ -27,7 +27,7 @@ DENSE = 16  # postings that wait for each block, on the average, before blocks a
 DENSER, MANY = 64, 1000  # … where so many rows are indexed at once: a first run, that nobody waits for
 FEW = 20_000  # that many wait in any case
 AT_ONCE = 4000  # of them are taken into their blocks in one statement
-BEGINNING = 1000  # ids that a beginning is looked for among: a hundred names are enough
+BEGINNING = 1000  # ids that a beginning is looked for among, and that few are: a hundred names are enough
 LAST = "\U0010fffd"
 NAME, WORD, TEXT, BEARER = "n", "w", "t", "b"  # whose token a term is
 
@@ -36,10 +36,15 @@ _FLOOR = (
     " ORDER BY term DESC, first DESC LIMIT 1"
 )
 _FETCH = f"""
-SELECT b.term, b.first, b.data, false FROM unnest(CAST(:terms AS text[]) || CAST(:letters AS text[])) t(term)
+SELECT b.term, b.first, b.data, false
+    FROM unnest(CAST(:terms AS text[]) || CAST(:few AS text[]) || CAST(:letters AS text[])) t(term)
     CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b
 UNION ALL SELECT term, first, data, false FROM search_block WHERE term = ANY(CAST(:terms AS text[]))
 UNION ALL SELECT term, id, NULL, gone FROM search_fresh WHERE term = ANY(CAST(:terms AS text[]))
+UNION ALL SELECT b.term, b.first, b.data, false FROM unnest(CAST(:few AS text[])) t(term) CROSS JOIN LATERAL
+    (SELECT term, first, data FROM search_block WHERE term = t.term ORDER BY first LIMIT {{blocks}}) b
+UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest(CAST(:few AS text[])) t(term) CROSS JOIN LATERAL
+    (SELECT term, id, gone FROM search_fresh WHERE term = t.term ORDER BY id LIMIT {{fresh}}) f
 UNION ALL SELECT b.term, b.first, b.data, false FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
     (SELECT term, first, data FROM search_block WHERE term >= t.term AND term < t.term || :last
     ORDER BY term, first LIMIT {{blocks}}) b
@@ -89,6 +94,7 @@ class Postings:
         self._read |= wanted
         values = {
             "terms": sorted(word for kind, word in wanted if kind == "token"),
+            "few": sorted(word for kind, word in wanted if kind == "few"),
             "letters": sorted(word for kind, word in wanted if kind == "prefix"),
             "last": LAST,
         }

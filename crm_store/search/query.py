@@ -14,7 +14,7 @@ from sqlalchemy.util import await_only
 from crm_store.rows import is_postgresql
 
 Token = str
-Query = tuple[Any, ...]  # ("token", t) ("prefix", t) ("all", (q, …)) ("any", (q, …))
+Query = tuple[Any, ...]  # ("token", t) ("few", t) ("prefix", t) ("all", (q, …)) ("any", (q, …))
 
 
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
@@ -37,6 +37,11 @@ def listing(statement: str, postgresql: bool = False) -> TextClause:
 
 def token(word: Token) -> Query:
     return ("token", word)
+
+
+def few(word: Token) -> Query:
+    """A token of which the first ids will do, however many there are; only postings are asked so."""
+    return ("few", word)
 
 
 def prefix(word: Token) -> Query:

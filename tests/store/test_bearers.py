@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import Connection
 
 from crm_store.db import Store
-from crm_store.search import bearers, naming, postings
+from crm_store.rows import is_postgresql
+from crm_store.search import bearers, blocks, naming, postings
 from crm_store.search.answering import asking
-from crm_store.search.query import any_of, token
+from crm_store.search.query import any_of, few, token
 from crm_store.search.tokens import of_key
 
 NAMES = [f"{first} {last}" for first in ("ann", "bob", "cleo", "dora") for last in "wxyz"]
@@ -21,6 +22,7 @@ async def test_who_bears_a_name_is_known_whatever_came_and_went(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postings, "FEW", 40)
+    monkeypatch.setattr(blocks, "FULL", 5)
     dice = random.Random(11)
     held: dict[int, set[str]] = {}
     everybody = list(range(1, 120))
@@ -61,3 +63,32 @@ async def test_who_bears_a_name_is_known_whatever_came_and_went(
     assert await store.read(naming.named, [*NAMES, "only 1"]) == {}
     await store.write(change)
     await store.read(check)
+
+
+async def test_of_a_name_that_everybody_bears_few_are_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "FULL", 40)
+    everybody = range(1, 2001)
+
+    def fill(tx: Connection) -> None:
+        naming.write(tx, {number: {"guest"} for number in everybody})
+        naming.write(tx, {7: set()}, bearers.book(tx).held_by([7]))
+        if is_postgresql(tx):
+            postings.merge(tx, 10_000)
+
+    def some(tx: Connection) -> list[int]:
+        return naming.bearing(tx, "guest", 20)
+
+    await store.write(fill)
+    found = await store.read(some)
+    assert len(found) == 21
+    assert set(found) <= set(everybody) - {7}
+    if store.dialect == "postgresql":
+        assert 2 <= await store.read(_blocks_of_few) <= 3
+
+
+def _blocks_of_few(tx: Connection) -> int:
+    index = postings.Postings(tx, beginning=40)
+    index.ids(postings.of(postings.BEARER, few(bearers.term_of(1))))
+    return len(index._blocks)
