@@ -33,7 +33,7 @@ ON_POSTGRESQL = (  # all there are, to be vacuumed
     "search_message_tokens",
 )  # fmt: skip
 ON_BOTH = ("search_state", "search_due", "search_name", "search_phone", "search_word", "search_text")
-FITTING = 100_000  # texts that are looked through for a beginning, on PostgreSQL
+FITTING = 1_000_000  # texts that are looked through for a beginning, on PostgreSQL
 
 
 def rendered(tx: Connection, query: Query) -> str:
