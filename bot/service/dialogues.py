@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from bot import access, confirm, i18n, lookups, posting, relay
+from bot import access, confirm, i18n, lookups, masking, posting, relay
 from bot.access import Member
 from bot.i18n import UserError, say
 from bot.office import Turn
@@ -40,6 +41,9 @@ def take(turn: Turn, inbound: Inbound, member: Member, ticket: Any) -> bool:
         case ["profile", number, ("edit" | "set") as what] if number.isdigit():
             access.require(turn, member, f"profile {what}")
             _customer(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
+        case ["profile", number, "set", marks] if number.isdigit():
+            access.require(turn, member, "profile set")
+            _customer(turn, inbound, member, merges.current(turn.tx, int(number[:9])), "set", marks)
         case ["profile", number, ("note" | "noted") as what] if number.isdigit():
             access.require(turn, member, "note")
             _contact_note(turn, inbound, member, merges.current(turn.tx, int(number[:9])), what)
@@ -137,16 +141,22 @@ def _set(turn: Turn, member: Member, ticket: Any, values: dict[str, str]) -> Non
         verbs.assign(turn, member, ticket, row.id, row.name)
 
 
-def _customer(turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str) -> None:
+def _customer(
+    turn: Turn, inbound: Inbound, member: Member, contact_id: int, what: str, marks: str = ""
+) -> None:
     row = contacts.get(turn.tx, _theirs(turn, member, contact_id))
     if row is None:
         raise UserError("profile.nobody", text=str(contact_id))
     if what == "edit":
         lookups.check(turn, member, contact_id)
         audit.record(turn.tx, turn.now, member.actor, "profile", f"contact:{contact_id}", via=turn.via)
-        forms.open_form(turn, inbound, member, forms.customer(row, turn.language_of(member)))
+        masked = turn.office.access.masks(member.role)
+        shown = partial(masking.text, region=turn.office.config.desk.country) if masked else str
+        forms.open_form(turn, inbound, member, forms.customer(row, turn.language_of(member), shown))
         return
     values = {k: " ".join(v.split()) for k, v in inbound.values.items()}
+    for name in forms.untouched(marks, values):
+        del values[name]
     changed: dict[str, Any] = {
         key: values[key]
         for key in ("name", "company", "city", "country")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ from bot.access import Member
 from bot.i18n import say
 from bot.office import Turn
 from bot.roles import AGENTS
-from bot.service import card
+from bot.service import card, wording
 from channels.conversation import Inbound, Kind, Op
 from channels.rich import Form, Input, Reply
 from crm_store import conversations, macros, people, tickets
@@ -127,22 +129,38 @@ def fields(turn: Turn, ticket: Any, lang: str) -> Form:
     )
 
 
-def customer(contact: Any, lang: str) -> Form:
-    languages = tuple((code, code) for code in i18n.languages())
+def customer(contact: Any, lang: str, shown: Callable[[str], str] = str) -> Form:
+    """What is kept of a customer. The action carries what the form showed (as `shown` to who opened it), so that
+    what is left as it was does not undo what somebody else changes meanwhile."""
+    languages = tuple((code, wording.language(code, lang)) for code in i18n.languages())
     current = contact.language if contact.language in i18n.languages() else ""
+    inputs = (
+        Input("name", say("form.name", lang), contact.name, required=False),
+        Input("company", say("profile.company", lang), contact.company, required=False),
+        Input("city", say("form.city", lang), contact.city, required=False),
+        Input("country", say("form.country", lang), contact.country, required=False),
+        Input("language", say("profile.language", lang), current, required=False, options=languages),
+        Input("tags", say("profile.tags", lang), ", ".join(contact.tags), required=False),
+    )
+    marks = "".join(mark(shown(one.value)) for one in inputs)
     return Form(
         title=say("form.customer", lang),
-        action=f"profile:{contact.id}:set",
+        action=f"profile:{contact.id}:set:{marks}",
         submit=say("form.save", lang),
-        inputs=(
-            Input("name", say("form.name", lang), contact.name, required=False),
-            Input("company", say("profile.company", lang), contact.company, required=False),
-            Input("city", say("form.city", lang), contact.city, required=False),
-            Input("country", say("form.country", lang), contact.country, required=False),
-            Input("language", say("profile.language", lang), current, required=False, options=languages),
-            Input("tags", say("profile.tags", lang), ", ".join(contact.tags), required=False),
-        ),
+        inputs=inputs,
     )
+
+
+def mark(value: str) -> str:
+    """Four letters that tell one value of a form from another."""
+    return f"{zlib.crc32(' '.join(value.split()).encode()) & 0xFFFF:04x}"
+
+
+def untouched(marks: str, values: Mapping[str, str]) -> set[str]:
+    """Which inputs of the customer's form came back as they had been shown."""
+    names = ("name", "company", "city", "country", "language", "tags")
+    shown = {name: marks[4 * place : 4 * place + 4] for place, name in enumerate(names)}
+    return {name for name in names if name in values and shown[name] == mark(values[name])}
 
 
 def contact_note(turn: Turn, contact_id: int, lang: str) -> Form:

@@ -12,7 +12,7 @@ import pytest
 
 from bot.privacy import outside
 from channels.conversation import Author
-from channels.rich import Buttons, Fields
+from channels.rich import Buttons, Fields, Form
 from crm_store import consent, contacts, erase, people, sales
 from crm_store.places import language_called
 from tests.bot.test_customer_commands import ask
@@ -202,3 +202,20 @@ async def test_the_filters_of_a_search_say_what_is_missing_and_know_a_channel_by
     assert "“来自:”后面" in (await ask(desk, "/search 来自： 沙发", "Mei")).text
     assert "at most 500 characters" in (await ask(desk, "/search " + "x" * 501)).text
     assert "“foo” at character 6" in (await ask(desk, "/search sofa has:foo")).text
+
+
+async def test_a_form_that_is_older_undoes_nothing(desk: Deciding) -> None:
+    for name in ("Max", "Tom"):
+        await desk.take(await desk.code(name), channel="web", room=name)
+    said = await desk.press("profile:1:edit", channel="web", room="Max")
+    (form,) = [b for s in said for b in s.reply.blocks if isinstance(b, Form)]
+    assert len(form.action.encode()) <= 60
+    await desk.staff("/set C1 city Leeds")
+    await desk.staff("/tag C1 vip")
+    values = {one.name: one.value for one in form.inputs} | {"company": "Acme & Sons"}
+    await desk.press(form.action, channel="web", room="Max", values=values)
+    row = await desk.store.read(contacts.get, 1)
+    assert (row.name, row.company, row.city, list(row.tags)) == ("Li Wei", "Acme & Sons", "Leeds", ["vip"])
+    await desk.press(form.action, channel="web", room="Max", values=values | {"city": "", "tags": ""})
+    row = await desk.store.read(contacts.get, 1)
+    assert row.city == "Leeds"  # it was empty when the form was opened, and still is in it
