@@ -12,13 +12,18 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from crm_store.search import naming, pinyin, tokens
-from crm_store.search.answering import asking
+from crm_store.rows import is_postgresql
+from crm_store.search import naming, pinyin, tokens, veil
+from crm_store.search.answering import TAIL, asking
 from crm_store.search.asking import NAMES
-from crm_store.search.query import Query, all_of, any_of, prefix, token
+from crm_store.search.query import Query, all_of, any_of, fetched, prefix, token
 from crm_store.search.rank import Asked, likeness
 
 SPELLINGS = 12  # of one word that are tried
+_CALLED_SO = (
+    "SELECT id FROM contact WHERE id > coalesce((SELECT value FROM search_state WHERE name = 'contact'), 0)"
+    " AND merged_into_id IS NULL AND {same} LIMIT 20"
+)
 GOOD = 84.0  # with names that fit so well, wider questions are not asked
 
 
@@ -286,7 +291,9 @@ def _close(word: str, others: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 def behind(found: Found) -> list[tuple[int, float, str]]:
     """Contacts that the index has not read yet, scored one by one: (contact, score, why)."""
-    ids = found.index.behind()
+    ids = list(found.index.behind())
+    if len(ids) >= TAIL:  # an import is just being indexed
+        ids += [number for number in _called_so(found.tx, found.asked.typed) if number not in ids]
     if not ids:
         return []
     scored = []
@@ -295,3 +302,11 @@ def behind(found: Found) -> list[tuple[int, float, str]]:
         score, why = max((found.asked.fits(key) for key in names.get(number, ())), default=(0.0, ""))
         scored.append((number, score, why))
     return scored
+
+
+def _called_so(tx: Connection, typed: str) -> list[int]:
+    """Whose whole name it is, of all whom the index has not read yet."""
+    if veil.seal_of(tx) is not None:
+        return []
+    same = "lower(name) = lower(:typed)" if is_postgresql(tx) else "name = :typed COLLATE NOCASE"
+    return [number for (number,) in fetched(tx, _CALLED_SO.format(same=same), typed=typed)]

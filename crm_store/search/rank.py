@@ -17,6 +17,7 @@ class Asked:
     """What somebody typed, taken apart once."""
 
     def __init__(self, text: str) -> None:
+        self.typed = text.strip()
         parts = name_parts(text[:200])[:8]
         self.key = " ".join(parts)
         self.words = tuple(part[: tokens.WORD_LIMIT] for part in parts if not is_cjk(part))

@@ -191,6 +191,18 @@ async def test_thousands_of_one_name_do_not_hide_the_others(store: Store) -> Non
     assert "Michaela Smythe" in await found(store, "Michaela Smyth")
 
 
+async def test_a_whole_name_is_found_while_thousands_wait_to_be_indexed(store: Store) -> None:
+    def fill(tx: Connection) -> None:
+        add(tx, "Anna Żółw")
+        add(tx, "欧阳修")
+        for number in range(1100):
+            add(tx, f"Waiting{number:x} Person{number:x}")
+
+    await store.write(fill)
+    assert (await found(store, "anna Żółw"))[0] == "Anna Żółw"
+    assert (await found(store, "欧阳修"))[0] == "欧阳修"
+
+
 async def test_an_index_of_another_make_is_built_anew(people: Store) -> None:
     await indexing.catch_up(people)
     await people.write(
