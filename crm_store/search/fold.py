@@ -64,4 +64,4 @@ def name_parts(text: str) -> list[str]:
 
 def name_key(text: str) -> str:
     """A name as the index keeps it: names that differ only in width, case, accents or script are one."""
-    return " ".join(name_parts(text))[:200]
+    return " ".join(name_parts(text))[:200].rstrip()

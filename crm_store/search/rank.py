@@ -146,6 +146,8 @@ def likeness(a: str, b: str) -> float:
     """From 0 to 1: by the fewest letters to insert, drop, change or swap; a beginning counts as such."""
     if a == b:
         return 1.0
+    if not a or not b:
+        return 0.0
     like: float = _osa()(a, b)
     if a[0] == b[0]:
         like += 0.02

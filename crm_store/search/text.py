@@ -39,6 +39,7 @@ _KIND_WORDS = {
 _FILTERS = {
     "from": "from", "channel": "channel", "before": "before", "after": "after", "has": "has", "tag": "tag",
     "kind": "kind", "来自": "from", "渠道": "channel", "之前": "before", "之后": "after", "标签": "tag", "类型": "kind",
+    "有": "has", "带": "has",
 }  # fmt: skip
 _FILTER = re.compile(r"(" + "|".join(_FILTERS) + r")\s*[:：]", re.IGNORECASE)
 _HAS = {"attachment": "attachment", "attachments": "attachment", "file": "attachment", "附件": "attachment"}
@@ -202,7 +203,7 @@ def _messages(
     scope: Scope | None,
 ) -> list[Match]:
     message, conversation, ticket = schema.message, schema.conversation, schema.ticket
-    contact, attachment = schema.contact, schema.attachment
+    contact, attachment, identity = schema.contact, schema.attachment, schema.identity
     query = (
         select(
             message.c.id, message.c.kind, message.c.created_at, message.c.subject, message.c.text,
@@ -231,6 +232,10 @@ def _messages(
             called = func.lower(message.c.author).contains(author, autoescape=True)
             known = func.lower(contact.c.name).contains(author, autoescape=True)
         wrote = or_(called, message.c.author_kind == author, and_(message.c.kind == "in", known))
+        if "@" in author:
+            whose = select(identity.c.contact_id).where(identity.c.user_id == author)
+            by = or_(message.c.author_id.in_(whose), conversation.c.contact_id.in_(whose))
+            wrote = or_(wrote, and_(message.c.kind == "in", by))
         query = query.where(wrote)
     for tag in asked.tags:
         query = query.where(has_tag(tx, tag))
