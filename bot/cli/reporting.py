@@ -29,11 +29,11 @@ def tell(report: Report, kind: Kind, dry_run: bool, lang: str) -> None:
         print(say("import.found", lang, **found))
     rejected = len(report.rejected) + report.unreported
     if rejected:
-        print(say("import.rejected", lang, count=f"{rejected:,}"))
+        _note(say("import.rejected", lang, count=f"{rejected:,}"))
     if report.records:
         index = "∞" if report.index is None else f"{report.index:.2f}"
         counted = {"records": f"{report.records:,}", "anomalous": f"{report.anomalous:,}"}
-        print(say("import.index", lang, index=index, **counted))
+        _note(say("import.index", lang, index=index, **counted))
     _tell_reading(report, kind, lang)
     _tell_parts(report, lang)
     if report.resumed:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -400,6 +401,8 @@ def _amounts(
                 amount = totals[0][0] if totals and len(group) == 1 and item is said else 0
             name = values.clean(item.get("product")) or values.clean(item.get("sku"))
             lines.append(LineRow(values.clean(item.get("sku")), name, quantity, amount))
+    if len(used) > 1 and not currency and (named := _named_currency(group, defaults)):
+        return _amounts(group, named, defaults)  # "€5.00" in one column, 5.00 in the other
     if len(used) > 1:
         raise Wrong("currency", " ".join(sorted(used)))
     if not used:
@@ -408,6 +411,17 @@ def _amounts(
     if max(map(abs, (total, *(line.amount_minor for line in lines)))) > values.LARGEST:
         raise Wrong("amount", total)
     return total, used.pop(), lines
+
+
+def _named_currency(group: list[tuple[Row, dict[str, Any]]], defaults: Defaults) -> str:
+    """The one that amounts of the order name themselves, "" for several."""
+    named: set[str] = set()
+    for _, said in group:
+        for value in (said[name] for name in ("amount", "price") if name in said):
+            with contextlib.suppress(Wrong):  # a bare number
+                values.money(value, "", replace(defaults, currency=""))
+                named.add(values.money(value, "", defaults)[1])
+    return named.pop() if len(named) == 1 else ""
 
 
 def _items(said: dict[str, Any]) -> list[dict[str, Any]]:

@@ -209,3 +209,11 @@ def test_numbers_kept_as_text_are_numbers(tmp_path: Path) -> None:
 def test_what_is_no_table_is_said(tmp_path: Path, begin: bytes) -> None:
     with pytest.raises(files.NoTable):
         understood(tmp_path / "f", "customers", begin + b"a,b\n1,2\n")
+
+
+def test_a_currency_that_one_amount_names_is_that_of_the_order(tmp_path: Path) -> None:
+    head = "number,date,email,product,quantity,price,total\n"
+    rows = "A,2026-03-05,a@b.cc,Tea,2,5.00,€10.00\nB,2026-03-05,a@b.cc,Tea,2,$5.00,€10.00\n"
+    first, second = understood(tmp_path / "f", "orders", head + rows)
+    assert (first.currency, first.amount_minor, first.lines[0].amount_minor) == ("EUR", 1000, 1000)
+    assert second.reason_key == "currency"
