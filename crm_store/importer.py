@@ -253,7 +253,11 @@ def _recall(tx: Connection, rows: list[Parsed], seen: Seen, report: Report) -> N
     order = schema.order
     query = select(order.c.number, order.c.id).where(order.c.number.in_(numbers))
     orders: dict[str, int] = dict(tx.execute(query).all()) if numbers else {}
-    happened = events.look(tx, [row for row in rows if isinstance(row, EventRow)], owners)
+
+    def find(customer: CustomerRow) -> int | None:
+        return next((owners[key] for key in customer.keys if key in owners), None)
+
+    happened = events.look(tx, [row for row in rows if isinstance(row, EventRow)], find)
     touched: dict[int, int] = {}
     for row in rows:
         match row:
@@ -261,7 +265,7 @@ def _recall(tx: Connection, rows: list[Parsed], seen: Seen, report: Report) -> N
                 report.reject(row)
             case OrderRow() if row.number in orders:
                 touched.setdefault(orders[row.number], row.line)
-            case EventRow() if number := happened.find(row, happened.whose(row, owners)):
+            case EventRow() if number := happened.find(row, happened.whose(row, find)):
                 touched.setdefault(number, row.line)
             case DealRow() if known := deals.find(tx, row.key):
                 touched.setdefault(known.id, row.line)

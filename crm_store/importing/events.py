@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,6 +51,7 @@ _KINDS = {
 _KIND = {alias: kind for kind, aliases in _KINDS.items() for alias in aliases.split()}
 _COLUMNS = ("id", "contact_id", "kind", "subject", "at", "key", "fields", "source", "created_at")
 event = schema.customer_event
+Find = Callable[[CustomerRow], int | None]  # whom a row is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +149,19 @@ class Known:
     def find(self, row: EventRow, contact_id: int | None) -> int | None:
         return next((self.ids[key] for key in self.keys(row, contact_id) if key in self.ids), None)
 
-    def whose(self, row: EventRow, owners: Mapping[bulk.Key, int]) -> int | None:
+    def whose(self, row: EventRow, find: Find) -> int | None:
         """Of those whom we know."""
-        known = (owners[key] for key in row.customer.keys if key in owners)
-        return next(known, self.ours.get(row.contact_id))
+        found = find(row.customer)
+        return found if found is not None else self.ours.get(row.contact_id)
 
 
-def look(tx: Connection, rows: list[EventRow], owners: Mapping[bulk.Key, int]) -> Known:
+def look(tx: Connection, rows: list[EventRow], find: Find) -> Known:
     """What is there of the rows."""
     known = Known()
     if not rows:
         return known
     known.ours = _living(tx, {row.contact_id for row in rows if row.contact_id})
-    unnamed = {row.line: known.whose(row, owners) for row in rows if not row.key}
+    unnamed = {row.line: known.whose(row, find) for row in rows if not row.key}
     known.parts = merges.inside_each(
         tx, sorted({number for number in unnamed.values() if number is not None})
     )
@@ -190,16 +191,20 @@ class Events:
 
     def fetch(self, rows: list[EventRow]) -> None:
         """The customers must be known."""
-        self.known = look(self.tx, rows, self.people.owners)
+        self.known = look(self.tx, rows, self._find)
         if rows:
             self._next = list(bulk.draw_ids(self.tx, event, len(rows)))[::-1]
+
+    def _find(self, customer: CustomerRow) -> int | None:
+        found = self.people.find(customer)
+        return found[0] if found else None
 
     def take(self, row: EventRow) -> Outcome | None:
         """None when it is left out, which the report says."""
         report = self.batch.report
         if row.customer.notes:
             report.correct(row.line, row.customer.notes)
-        contact_id = self.known.whose(row, self.people.owners)
+        contact_id = self.known.whose(row, self._find)
         number = self.known.find(row, contact_id)
         if number is not None:
             if earlier := self.seen.line(number) or self.batch.touched.get(number, 0):

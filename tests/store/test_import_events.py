@@ -172,3 +172,19 @@ async def test_a_file_that_was_cut_off_goes_on(
     table = schema.customer_event if kind == "events" else schema.deal
     assert len(await store.read(lambda tx: tx.execute(select(table)).all())) == 60
     assert (await undo(store, run.id, LATER)).removed == 60 + 9
+
+
+async def test_what_the_brother_did_on_the_familys_phone_is_his(store: Store, tmp_path: Path) -> None:
+    text = (
+        "event,time,email,phone,name\n"
+        "view,2026-03-05,ann@f.example,+12175550199,Ann Lee\n"
+        "cart,2026-03-05,bob@f.example,+12175550199,Bob Kay\n"
+    )
+    assert told(await bring(store, "events", tmp_path, text)) == (2, 0, 0, [(3, "identity_taken")])
+    event = schema.customer_event
+    query = select(event.c.contact_id, event.c.kind).order_by(event.c.id)
+    assert await store.read(lambda tx: [tuple(row) for row in tx.execute(query)]) == [
+        (1, "view"),
+        (2, "cart"),
+    ]
+    assert told(await bring(store, "events", tmp_path, text, LATER)) == (0, 0, 2, [])
