@@ -13,7 +13,7 @@ from crm_store.rows import is_postgresql
 from crm_store.search import bearers, tables, veil
 from crm_store.search.asking import NAMES, Asking, Index, Name, Word
 from crm_store.search.postings import BEARER, LAST, NAME, WORD, Postings, of
-from crm_store.search.query import Query, fetched, few, listed, listing, sql, sql_once, token
+from crm_store.search.query import Query, fetched, few, given, listed, listing, sql, sql_once, token
 
 SOON = 100  # … and one that is perhaps not asked
 WORDS = 1500  # that share three letters with a misspelt one
@@ -27,23 +27,29 @@ LONGER = (
 TAIL = 1000  # contacts behind the index that are looked at one by one
 _BEHIND = (  # whom the index has not read yet
     "SELECT id FROM (SELECT id FROM contact WHERE id >"
-    " coalesce((SELECT value FROM search_state WHERE name = 'contact'), 0) ORDER BY id DESC LIMIT :tail) n"
+    f" coalesce((SELECT value FROM search_state WHERE name = 'contact'), 0) ORDER BY id DESC LIMIT {TAIL}) n"
     " UNION SELECT id FROM search_due WHERE kind = 'contact'"
 )
+# … each name once by its id; `part` tells apart which question it answers
 _GROUPED = f"""
 SELECT t.id, split_part(s.keys, chr(10), t.place) AS key, s.counts[t.place] AS n,
-    s.contacts[t.place] AS contact_id, part
-FROM (SELECT id, (id - 1) / {bearers.GROUP} AS row, (id - 1) % {bearers.GROUP} + 1 AS place, part
-    FROM unnest(CAST(:ids AS integer[]), CAST(:parts AS integer[])) u(id, part)) t
+    s.contacts[t.place] AS contact_id{{part}}
+FROM (SELECT u.*, (id - 1) / {bearers.GROUP} AS row, (id - 1) % {bearers.GROUP} + 1 AS place FROM unnest({{ids}}) t
 CROSS JOIN LATERAL (SELECT keys, counts, contacts FROM search_name WHERE id = t.row) s
 """
-_NAMES = f"SELECT id, key, n, contact_id FROM ({_GROUPED}) g"
+_IDS, _OF_PARTS = given("ids", "integer"), given("parts", "integer")
+_NAMES = _GROUPED.format(part="", ids=f"{_IDS}) u(id)")
 _AND_BEHIND = f"{_NAMES} UNION ALL SELECT b.id, NULL, 0, 0 FROM ({_BEHIND}) b"
+_PARTS = _GROUPED.format(part=", t.part", ids=f"{_IDS}, {_OF_PARTS}) u(id, part)")
 _MOST_BORNE = f"""
 SELECT id, key, n, contact_id FROM (
-    SELECT g.*, row_number() OVER (PARTITION BY part ORDER BY n DESC, id) AS rank FROM ({_GROUPED}) g) r
+    SELECT g.*, row_number() OVER (PARTITION BY part ORDER BY n DESC, id) AS rank FROM ({_PARTS}) g) r
 WHERE rank <= :limit
 """
+_WORDS = f"SELECT id, word, n, NULL FROM search_word WHERE id = ANY({_IDS})"
+_BEGUN = LONGER.format(word="t.word", after=f"t.word || '{LAST}'")
+_BEGINNINGS = given("words", "text")
+_LONGER = f"SELECT 0, f.word, 0, t.word FROM unnest({_BEGINNINGS}) t(word) CROSS JOIN LATERAL ({_BEGUN}) f"
 
 
 def asking(tx: Connection) -> Asking:
@@ -103,7 +109,7 @@ class _OfFts5:
         return found
 
     def behind(self) -> Sequence[int]:
-        return [number for (number,) in fetched(self._tx, _BEHIND, tail=TAIL)]
+        return [number for (number,) in fetched(self._tx, _BEHIND)]
 
     def _ask(self, what: str, index: Index, query: Query, limit: int, then: str = "") -> Sequence[Any]:
         statement = (
@@ -210,9 +216,9 @@ class _OfPostings:
         if not missing and not also_none:
             return
         if self._behind is not None:
-            rows = fetched(self._tx, _NAMES, ids=missing, parts=[])
+            rows = fetched(self._tx, _NAMES, ids=missing)
         else:  # the first question brings those with it
-            found = fetched(self._tx, _AND_BEHIND, ids=missing, parts=[], tail=TAIL)
+            found = fetched(self._tx, _AND_BEHIND, ids=missing)
             self._behind = [number for number, key, _, _ in found if key is None]
             rows = [row for row in found if row[1] is not None]
         for name in self._noted(rows):
@@ -230,13 +236,10 @@ class _OfPostings:
         begun = [word for word in longer if word not in self._longer]
         if not missing and not begun:
             return
-        statement = (
-            "SELECT id, word, n, NULL FROM search_word WHERE id = ANY(CAST(:ids AS integer[])) UNION ALL"
-            " SELECT 0, f.word, 0, t.word FROM unnest(CAST(:words AS text[])) t(word)"
-            f" CROSS JOIN LATERAL ({LONGER.format(word='t.word', after='t.word || :last')}) f"
-        )
         self._longer |= {word: [] for word in begun}
-        for number, word, n, beginning in fetched(self._tx, statement, ids=missing, words=begun, last=LAST):
+        said = [*([_WORDS] if missing else []), *([_LONGER] if begun else [])]
+        values = ({"ids": missing} if missing else {}) | ({"words": begun} if begun else {})
+        for number, word, n, beginning in fetched(self._tx, " UNION ALL ".join(said), **values):
             if beginning is None:
                 self._words[number] = (word, n)
             else:

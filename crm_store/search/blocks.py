@@ -18,7 +18,7 @@ from itertools import accumulate, chain, pairwise
 from operator import sub
 
 Block = dict[str, "array[int]"]  # the token and its ids, in order
-FULL = 640  # ids in a block, which is then 1 to 2 KB
+FULL = 256  # ids in a block, which is then about 1 KB: a search opens a dozen or two
 _WORD = 4
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from math import log2
 from typing import Any
 
@@ -160,22 +162,15 @@ def _phones(tx: Connection, whose: Any) -> list[tuple[int, str]]:
 
 def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
     found = names.candidates(tx, asked, limit)
-    ordered = sorted(
-        ((score + min(0.9, 0.1 * log2(1 + n)), score, number, why)
+    ordered = nsmallest(
+        3 * limit,
+        ((-score - min(0.9, 0.1 * log2(1 + n)), number, score, why)
          for number, (_, n, score, why) in found.names.items() if score >= LEAST),
-        key=lambda row: (-row[0], row[2]),
-    )[: 3 * limit]  # fmt: skip
-    ids = [number for _, _, number, _ in ordered]
-    bearers = found.index.bearers(ids, ids[:limit], limit)
+    )  # fmt: skip
+    ids = [number for _, number, _, _ in ordered]
     behind = {contact_id: (score, why) for contact_id, score, why in names.behind(found)}
-    hits: dict[int, Hit] = {}
-    second: dict[int, Hit] = {}
-    for rank, score, number, why in ordered:
-        for place, contact_id in enumerate(bearers.get(number, ())):
-            if contact_id in behind:
-                continue
-            alone = score == 100.0 or place == 0
-            (hits if alone else second).setdefault(contact_id, Hit(contact_id, rank, why))
+    whole = [number for _, number, score, _ in ordered[:limit] if score == 100.0]
+    hits, _ = _borne(ordered, found.index.bearers(ids, whole, limit), behind)
     for contact_id, (score, why) in behind.items():
         if score >= LEAST:
             hits[contact_id] = Hit(contact_id, score, why)
@@ -184,15 +179,32 @@ def _by_name(tx: Connection, asked: Asked, limit: int) -> list[Hit]:
         return []
     gap = ANY_NAME if asked.run and first[0].score < 90 else AMBIGUOUS
     near = [hit for hit in first if hit.score >= first[0].score - gap]
-    chosen = {hit.contact_id for hit in near}
-    rest = [hit for hit in sorted([*first, *second.values()], key=_order) if hit.contact_id not in chosen]
-    best = sorted([*near[:limit], *rest[: max(0, limit - len(near))]], key=_order)
+    best = near[:limit]
+    if len(near) < limit:  # further bearers of the same names, and what fits less
+        _, second = _borne(ordered, found.index.bearers(ids, ids[:limit], limit), behind)
+        chosen = {hit.contact_id for hit in near}
+        rest = [hit for hit in sorted([*first, *second.values()], key=_order) if hit.contact_id not in chosen]
+        best = sorted([*near, *rest[: limit - len(near)]], key=_order)
     if best[0].score >= 90 and best[0].why not in READ:
         best = [hit for hit in best if hit.score >= best[0].score - FAR]
     return [
         Hit(h.contact_id, round(min(h.score, 100.0), 1), h.why)
         for h in _both_kinds(best, first, limit, CHARACTER if asked.run else WORTH)
     ]
+
+
+def _borne(
+    ordered: Sequence[tuple[float, int, float, str]], bearers: dict[int, list[int]], behind: Container[int]
+) -> tuple[dict[int, Hit], dict[int, Hit]]:
+    """Who bears these names, and who else does: of a name that is not just what was typed one is shown first."""
+    hits: dict[int, Hit] = {}
+    second: dict[int, Hit] = {}
+    for rank, number, score, why in ordered:
+        for place, contact_id in enumerate(bearers.get(number, ())):
+            if contact_id not in behind:
+                alone = score == 100.0 or place == 0
+                (hits if alone else second).setdefault(contact_id, Hit(contact_id, -rank, why))
+    return hits, second
 
 
 def _both_kinds(best: list[Hit], first: list[Hit], limit: int, least: float) -> list[Hit]:

@@ -16,15 +16,16 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 
 from sqlalchemy import Connection
 
 from crm_store.search import blocks, state
-from crm_store.search.query import Query, Token, fetched, sql
+from crm_store.search.query import Query, Token, fetched, given, sql
 
-DENSE = 16  # postings that wait for each block, on the average, before blocks are rewritten
-DENSER, MANY = 64, 1000  # … where so many rows are indexed at once: a first run, that nobody waits for
+DENSE = 8  # postings that wait for each block, on the average, before blocks are rewritten
+DENSER, MANY = 32, 1000  # … where so many rows are indexed at once: a first run, that nobody waits for
 FEW = 20_000  # that many wait in any case
 AT_ONCE = 4000  # of them are taken into their blocks in one statement
 BEGINNING = 1000  # ids that a beginning is looked for among, and that few are: a hundred names are enough
@@ -35,23 +36,33 @@ _FLOOR = (
     "SELECT term, first, data FROM search_block WHERE (term, first) <= (t.term, {id})"
     " ORDER BY term DESC, first DESC LIMIT 1"
 )
-_FETCH = f"""
-SELECT b.term, b.first, b.data, false
-    FROM unnest(CAST(:terms AS text[]) || CAST(:few AS text[]) || CAST(:letters AS text[])) t(term)
+_TOKEN, _FEW, _PREFIX = (given(kind, "text") for kind in ("token", "few", "prefix"))
+_FETCH = {  # by kind of question
+    "token": f"""
+SELECT b.term, b.first, b.data, false FROM unnest({_TOKEN}) t(term)
     CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b
-UNION ALL SELECT term, first, data, false FROM search_block WHERE term = ANY(CAST(:terms AS text[]))
-UNION ALL SELECT term, id, NULL, gone FROM search_fresh WHERE term = ANY(CAST(:terms AS text[]))
-UNION ALL SELECT b.term, b.first, b.data, false FROM unnest(CAST(:few AS text[])) t(term) CROSS JOIN LATERAL
+UNION ALL SELECT term, first, data, false FROM search_block WHERE term = ANY({_TOKEN})
+UNION ALL SELECT term, id, NULL, gone FROM search_fresh WHERE term = ANY({_TOKEN})
+""",
+    "few": f"""
+SELECT b.term, b.first, b.data, false FROM unnest({_FEW}) t(term)
+    CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b
+UNION ALL SELECT b.term, b.first, b.data, false FROM unnest({_FEW}) t(term) CROSS JOIN LATERAL
     (SELECT term, first, data FROM search_block WHERE term = t.term ORDER BY first LIMIT {{blocks}}) b
-UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest(CAST(:few AS text[])) t(term) CROSS JOIN LATERAL
+UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest({_FEW}) t(term) CROSS JOIN LATERAL
     (SELECT term, id, gone FROM search_fresh WHERE term = t.term ORDER BY id LIMIT {{fresh}}) f
-UNION ALL SELECT b.term, b.first, b.data, false FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
-    (SELECT term, first, data FROM search_block WHERE term >= t.term AND term < t.term || :last
+""",
+    "prefix": f"""
+SELECT b.term, b.first, b.data, false FROM unnest({_PREFIX}) t(term)
+    CROSS JOIN LATERAL ({_FLOOR.format(id=0)}) b
+UNION ALL SELECT b.term, b.first, b.data, false FROM unnest({_PREFIX}) t(term) CROSS JOIN LATERAL
+    (SELECT term, first, data FROM search_block WHERE term >= t.term AND term < t.term || '{LAST}'
     ORDER BY term, first LIMIT {{blocks}}) b
-UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest(CAST(:letters AS text[])) t(term) CROSS JOIN LATERAL
-    (SELECT term, id, gone FROM search_fresh WHERE term >= t.term AND term < t.term || :last
+UNION ALL SELECT f.term, f.id, NULL, f.gone FROM unnest({_PREFIX}) t(term) CROSS JOIN LATERAL
+    (SELECT term, id, gone FROM search_fresh WHERE term >= t.term AND term < t.term || '{LAST}'
     ORDER BY term, id LIMIT {{fresh}}) f
-"""
+""",
+}
 _HIT = (
     "SELECT b.term, b.first, b.data FROM search_block b JOIN (SELECT DISTINCT f.term, f.first"
     " FROM unnest(CAST(:terms AS text[]), CAST(:ids AS integer[])) t(term, id)"
@@ -74,7 +85,7 @@ class Postings:
 
     def __init__(self, tx: Connection, *, beginning: int = BEGINNING) -> None:
         self._tx = tx
-        self._fetch = _FETCH.format(blocks=1 + beginning // blocks.FULL, fresh=beginning)
+        self._beginning = beginning
         self._blocks: dict[tuple[str, int], bytes | blocks.Opened] = {}
         self._keys: list[tuple[str, int]] = []  # of the blocks, in order
         self._fresh: dict[str, dict[int, bool]] = {}  # term → id → whether it is gone
@@ -92,13 +103,9 @@ class Postings:
         if not wanted:
             return
         self._read |= wanted
-        values = {
-            "terms": sorted(word for kind, word in wanted if kind == "token"),
-            "few": sorted(word for kind, word in wanted if kind == "few"),
-            "letters": sorted(word for kind, word in wanted if kind == "prefix"),
-            "last": LAST,
-        }
-        for term, number, data, gone in fetched(self._tx, self._fetch, **values):
+        asked = {kind: sorted(word for other, word in wanted if other == kind) for kind in _FETCH}
+        values = {kind: words for kind, words in asked.items() if words}
+        for term, number, data, gone in fetched(self._tx, _fetch(self._beginning, *values), **values):
             if data is None:
                 self._fresh.setdefault(term, {})[number] = gone
             else:
@@ -144,6 +151,12 @@ class Postings:
             for number, gone in self._fresh.get(one, {}).items():
                 (found.discard if gone else found.add)(number)
         return found
+
+
+@lru_cache(maxsize=32)
+def _fetch(beginning: int, *kinds: str) -> str:
+    said = "UNION ALL".join(_FETCH[kind] for kind in kinds)
+    return said.format(blocks=1 + beginning // blocks.FULL, fresh=beginning)
 
 
 def of(whose: str, query: Query) -> Query:
@@ -196,39 +209,52 @@ def write(
 
 
 def tidy(tx: Connection, rows: int) -> None:
-    """After so many rows were indexed: when much waits, take some of it into the blocks, faster than it comes."""
+    """After so many rows were indexed: when much waits, take some of it into the blocks."""
     known: dict[str, int] = dict(
         tx.execute(sql("SELECT name, value FROM search_state WHERE name LIKE 'block:%'")).all()
     )
-    waits = known.get("block:fresh", 0)
-    merging = known.get("block:merging", 0)
     dense = DENSE if rows < MANY else DENSER
-    if not merging and waits <= FEW + dense * known.get("block:blocks", 0):
-        return
-    left = merge(tx, max(AT_ONCE, 16 * rows))
-    if left != bool(merging):
-        state.keep(tx, "block:merging", int(left))
+    too_many = known.get("block:fresh", 0) - FEW - dense * known.get("block:blocks", 0)
+    if too_many > 0:
+        _sweep(tx, known.get("block:at", 0), min(too_many, 16 * rows))
+
+
+def _sweep(tx: Connection, at: int, limit: int) -> None:
+    """Go on through the blocks from where the last sweep ended, round and round: so each has had the longest time
+    to be waited for, and twice as much as the average goes into it at once."""
+    from_block = "SELECT term, first FROM search_block ORDER BY term, first OFFSET :at LIMIT 1"
+    start: tuple[str, int] = tuple(tx.execute(sql(from_block), {"at": at}).first() or ("", 0))
+    for _ in range(0, limit, AT_ONCE):
+        last = _take_in(tx, "(term, id) >= (:term, :id)", term=start[0], id=start[1])
+        start = last or ("", 0)
+        if last is None:
+            break
+    before = "SELECT count(*) FROM search_block WHERE (term, first) < (:term, :id)"
+    state.keep(tx, "block:at", tx.execute(sql(before), {"term": start[0], "id": start[1]}).scalar_one())
 
 
 def merge(tx: Connection, limit: int, *, gone: bool = False) -> bool:
     """Take up to so many postings into their blocks, in order; only those that are to leave when `gone`. Tell
     whether any are left."""
-    which = "WHERE gone" if gone else ""
     for _ in range(0, limit, AT_ONCE):
-        rows = tx.execute(
-            sql(
-                f"DELETE FROM search_fresh WHERE ctid = ANY(ARRAY(SELECT ctid FROM search_fresh {which}"
-                " ORDER BY term, id LIMIT :limit)) RETURNING term, id, gone"
-            ),
-            {"limit": AT_ONCE},
-        ).all()
-        if rows:
-            _into_blocks(tx, sorted((term, number, left) for term, number, left in rows))
-        if len(rows) < AT_ONCE:
+        if _take_in(tx, "gone" if gone else "true") is None:
             if not gone:
                 state.keep(tx, "block:fresh", 0)
             return False
     return True
+
+
+def _take_in(tx: Connection, which: str, **values: object) -> tuple[str, int] | None:
+    """Take the first of what waits into its blocks and return where that ended, None at the end."""
+    statement = (
+        "DELETE FROM search_fresh WHERE ctid = ANY(ARRAY(SELECT ctid FROM search_fresh"
+        f" WHERE {which} ORDER BY term, id LIMIT :limit)) RETURNING term, id, gone"
+    )
+    rows = tx.execute(sql(statement), {"limit": AT_ONCE, **values}).all()
+    changes = sorted((term, number, gone) for term, number, gone in rows)
+    if changes:
+        _into_blocks(tx, changes)
+    return changes[-1][:2] if len(changes) == AT_ONCE else None
 
 
 def _into_blocks(tx: Connection, changes: list[tuple[Token, int, bool]]) -> None:

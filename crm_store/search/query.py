@@ -58,6 +58,12 @@ def any_of(queries: Iterable[Query]) -> Query:
     return found[0] if len(found) == 1 else ("any", found)
 
 
+def given(name: str, kind: str) -> str:
+    """A parameter that is an array, as PostgreSQL is to see it: without its length. Knowing that, it would plan a
+    statement anew for each new length, which takes as long as to run it."""
+    return f"ARRAY(SELECT unnest(CAST(:{name} AS {kind}[])))"
+
+
 def sql_once(statement: str) -> TextClause:
     """A statement that will not come again."""
     return text(statement)

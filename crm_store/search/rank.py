@@ -35,6 +35,8 @@ class Asked:
         """How well a name's key fits, and why: one of the words' keys `why.*`."""
         if key == self.key:
             return 100.0, "exact"
+        if self.run and not self.words and " " not in key and self.run in key:  # what most names are
+            return self._inside(key), "part"
         found: list[tuple[float, str]] = []
         if self.run:
             found.append(self._as_characters(key))
@@ -113,11 +115,14 @@ class Asked:
             return 94.0, "words"
         for run in runs:
             if self.run in run:
-                place = 95.0 if run.startswith(self.run) else 93.0
-                best = max(best, (place - min(6.0, 0.4 * (len(run) - len(self.run))), "part"))
+                best = max(best, (self._inside(run), "part"))
                 continue
             best = max(best, self._heard_as(run), self._written_as(run))
         return best
+
+    def _inside(self, run: str) -> float:
+        place = 95.0 if run.startswith(self.run) else 93.0
+        return place - min(6.0, 0.4 * (len(run) - len(self.run)))
 
     def _heard_as(self, run: str) -> tuple[float, str]:
         if not self.readings or not is_han(run):
