@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from crm_store.rows import is_postgresql
 from crm_store.search import bearers, tables, veil
-from crm_store.search.asking import NAMES, Asking, Index, Name, Word
+from crm_store.search.asking import NAMES, Asking, Index, Name, Soon, Word
 from crm_store.search.postings import BEARER, LAST, NAME, WORD, Postings, of
 from crm_store.search.query import Query, fetched, few, given, listed, listing, sql, sql_once, token
 
@@ -62,14 +62,7 @@ class _OfFts5:
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
 
-    def soon(
-        self,
-        *,
-        names: Iterable[Query] = (),
-        words: Iterable[Query] = (),
-        longer: Sequence[str] = (),
-        rows: bool = False,
-    ) -> None:
+    def soon(self, what: Soon) -> None:
         """A question costs no trip here."""
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
@@ -130,22 +123,15 @@ class _OfPostings:
         self._words: dict[int, Word] = {}
         self._longer: dict[str, list[str]] = {}
 
-    def soon(
-        self,
-        *,
-        names: Iterable[Query] = (),
-        words: Iterable[Query] = (),
-        longer: Sequence[str] = (),
-        rows: bool = False,
-    ) -> None:
-        of_names = [of(NAME, query) for query in names]
-        of_words = [of(WORD, query) for query in words]
+    def soon(self, what: Soon) -> None:
+        of_names = [of(NAME, query) for query in what.names]
+        of_words = [of(WORD, query) for query in what.words]
         self._postings.soon([*of_names, *of_words])
-        if rows:
+        if what.rows:
             limits = chain([NAMES], repeat(SOON))
             each = (self._first(query, limit) for query, limit in zip(of_names, limits, strict=False))
             self._read_names(list(chain.from_iterable(each)))
-            self._read_words([number for query in of_words for number in self._nearest(query)], longer)
+            self._read_words([number for query in of_words for number in self._nearest(query)], what.longer)
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
         numbers = self._first(of(NAME, query), limit)

@@ -3,7 +3,8 @@ PostgreSQL (answering.py), and asked through a veil where contact data is sealed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from crm_store.search.query import Query
@@ -14,20 +15,22 @@ Name = tuple[int, str, int]  # its id, its key, how many bear it
 Word = tuple[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """What will be asked of names and of words, with the answers (`rows`: of the first question about names all, of
+    the others a part) or only their parts; and of which words the longer ones."""
+
+    names: Sequence[Query] = ()
+    words: Sequence[Query] = ()
+    longer: Sequence[str] = ()
+    rows: bool = False
+
+
 class Asking(Protocol):
     """What a search asks, within one transaction."""
 
-    def soon(
-        self,
-        *,
-        names: Iterable[Query] = (),
-        words: Iterable[Query] = (),
-        longer: Sequence[str] = (),
-        rows: bool = False,
-    ) -> None:
-        """Say what will be asked soon of names and of words, with the answers (`rows`: of the first question about
-        names all, of the others a part) or only their parts, and which words' `longer` ones: where each question
-        is a trip to the database, one brings all."""
+    def soon(self, what: Soon) -> None:
+        """Say what will be asked soon: where each question is a trip to the database, one brings all."""
 
     def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
         """The first names that fit."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from crm_store.rows import is_postgresql
 from crm_store.search import naming, pinyin, tokens, veil
 from crm_store.search.answering import TAIL, asking
-from crm_store.search.asking import NAMES
+from crm_store.search.asking import NAMES, Soon
 from crm_store.search.query import Query, all_of, any_of, fetched, prefix, token
 from crm_store.search.rank import Asked, likeness
 
@@ -63,13 +63,8 @@ def candidates(tx: Connection, asked: Asked, wanted: int) -> Found:
     """The names that may be meant, scored."""
     found = Found(tx, asked, wanted)
     likely = list(_likely(asked))
-    found.index.soon(
-        names=[*likely, *_perhaps(asked)],
-        words=[]
-        if asked.run
-        else [*map(_less, asked.words), *map(_threes, filter(_has_threes, asked.words))],
-    )
-    found.index.soon(names=likely, rows=True)
+    found.index.soon(Soon([*likely, *_perhaps(asked)], [] if asked.run else _spelt_like(asked.words)))
+    found.index.soon(Soon(likely, rows=True))
     _whole(found)
     if asked.run:
         _by_characters(found)
@@ -112,6 +107,10 @@ def _patterns(run: str) -> list[str]:
 
 def _read_so(reading: Sequence[str]) -> Query:
     return token("p" + "".join(reading[: pinyin.SYLLABLES]))
+
+
+def _spelt_like(words: Sequence[str]) -> list[Query]:
+    return [*map(_less, words), *map(_threes, filter(_has_threes, words))]
 
 
 def _less(word: str) -> Query:
@@ -188,8 +187,7 @@ def _by_letters(found: Found) -> None:
         _as_pinyin(found)
     if any(why in ("exact", "words") for *_, why in found.names.values()) and len(asked.words) > 1:
         return
-    words = [*map(_less, asked.words), *map(_threes, filter(_has_threes, asked.words))]
-    found.index.soon(words=words, longer=asked.words, rows=True)
+    found.index.soon(Soon(words=_spelt_like(asked.words), longer=asked.words, rows=True))
     _beginnings(found)
     if found.enough():
         return
@@ -263,14 +261,14 @@ def _combined(found: Found, choices: Sequence[Sequence[str]]) -> None:
         all_of(any_of(token("w" + word) for word in some[:width]) for some in choices)
         for width in (2, SPELLINGS)
     )
-    found.index.soon(names=[many], rows=True)
+    found.index.soon(Soon([many], rows=True))
     if not (found.ask(few) and found.enough(90.0)):
         found.ask(many)
 
 
 def _spellings(found: Found, words: Sequence[str]) -> dict[str, list[str]]:
     """The words there are that each of these may be meant for, the likeliest first."""
-    found.index.soon(words=[*map(_less, words), *map(_threes, filter(_has_threes, words))], rows=True)
+    found.index.soon(Soon(words=_spelt_like(words), rows=True))
     likely: dict[str, list[str]] = {}
     for word in words:
         close = _close(word, found.index.words(_less(word)))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from crm_store import sealing
 from crm_store.search import tokens
-from crm_store.search.asking import Asking, Index, Name, Word
+from crm_store.search.asking import NAMES, Asking, Index, Name, Soon, Word
 from crm_store.search.query import Query, Token, prefix, token
 
 LABEL = "search"  # names and words of names, as they are stored in the index
@@ -113,18 +113,11 @@ class UnderKey:
         self._inner = inner
         self._seal = seal
 
-    def soon(
-        self,
-        *,
-        names: Iterable[Query] = (),
-        words: Iterable[Query] = (),
-        longer: Sequence[str] = (),
-        rows: bool = False,
-    ) -> None:
-        of_names = [_asked(self._seal, query) for query in names]
-        self._inner.soon(names=of_names, words=[_asked(self._seal, query) for query in words], rows=rows)
+    def soon(self, what: Soon) -> None:
+        names, words = ([_asked(self._seal, query) for query in some] for some in (what.names, what.words))
+        self._inner.soon(Soon(names, words, rows=what.rows))
 
-    def names(self, query: Query, limit: int = 300) -> Sequence[Name]:
+    def names(self, query: Query, limit: int = NAMES) -> Sequence[Name]:
         return self._named(self._inner.names(_asked(self._seal, query), limit))
 
     def most_borne(self, queries: Sequence[Query], limit: int) -> Sequence[Name]:
@@ -139,7 +132,7 @@ class UnderKey:
 
     def known(self, words: Sequence[str]) -> set[str]:
         asked = {word: token("w" + word) for word in words}
-        self.soon(names=asked.values())
+        self.soon(Soon(list(asked.values())))
         return {word for word, query in asked.items() if self.some(query)}
 
     def longer(self, words: Sequence[str]) -> Sequence[Sequence[str]]:
