@@ -17,7 +17,7 @@ there: A must come back from C before B can come back from A; B and D, both in A
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -25,19 +25,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 
-from crm_store import audit, schema
-from crm_store.rows import insert as insert_ignoring
+from crm_store import audit, schema, since_merge
 from crm_store.rows import insert_id
 from crm_store.search import indexing
 
 contact, merge_table, merge_row = schema.contact, schema.merge, schema.merge_row
-conversation, ticket, consent, identity, message = (
-    schema.conversation,
-    schema.ticket,
-    schema.consent,
-    schema.identity,
-    schema.message,
-)
+conversation, ticket, consent, message = schema.conversation, schema.ticket, schema.consent, schema.message
 mark = schema.contact_mark
 OWNED = (  # what goes over, by contact_id
     schema.identity,
@@ -58,7 +51,6 @@ LEFT = (  # what names a contact and stays where it is
 )
 GIVEN = ("name", "language", "timezone", "company", "country", "city", "owner_id")
 STRAYS = timedelta(hours=1)
-AT_ONCE = 500
 
 
 class Refused(Exception):
@@ -193,49 +185,6 @@ def merge(tx: Connection, now: datetime, keep_id: int, drop_id: int, *, actor: s
     return merge_id
 
 
-def any_moved(tx: Connection) -> bool:
-    """Whether there is a merge that something could come back from."""
-    return tx.execute(select(merge_row.c.row_id).limit(1)).first() is not None
-
-
-def came_by(tx: Connection, kind: str, by: Mapping[int, tuple[str, str]]) -> None:
-    """Rows of a table came to a contact by an address or a reference: (space, user_id) of each by its id. Where that
-    was another's before a merge, they go there when it is undone."""
-    named: dict[tuple[str, str], list[int]] = {}
-    for number, account in by.items():
-        named.setdefault(account, []).append(number)
-    accounts = list(named)
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(accounts), AT_ONCE):
-        some = [user_id for _, user_id in accounts[start : start + AT_ONCE]]
-        moved = (
-            select(identity.c.space, identity.c.user_id, merge_row.c.merge_id)
-            .join(merge_row, and_(merge_row.c.kind == identity.name, merge_row.c.row_id == identity.c.id))
-            .where(identity.c.user_id.in_(some))
-        )
-        for space, user_id, merge_id in tx.execute(moved):
-            theirs = named.get((space, user_id), ())
-            rows += [{"merge_id": merge_id, "kind": kind, "row_id": number} for number in theirs]
-    if rows:
-        tx.execute(insert_ignoring(tx, merge_row).on_conflict_do_nothing(), rows)
-
-
-def came_to(tx: Connection, kind: str, row_id: int, contact_id: int) -> None:
-    """The same for a row that names a contact who is part of another by now."""
-    while (
-        into := tx.execute(select(contact.c.merged_into_id).where(contact.c.id == contact_id)).scalar()
-    ) is not None:
-        done = select(merge_table.c.id).where(
-            merge_table.c.drop_id == contact_id,
-            merge_table.c.keep_id == into,
-            merge_table.c.undone_at.is_(None),
-        )
-        if (merge_id := tx.execute(done).scalar()) is not None:
-            row = {"merge_id": merge_id, "kind": kind, "row_id": row_id}
-            tx.execute(insert_ignoring(tx, merge_row).values(**row).on_conflict_do_nothing())
-        contact_id = into
-
-
 def settle(tx: Connection, now: datetime) -> int:
     """Take along what was written to a merged contact at the moment of its merging, and return how much.
 
@@ -363,7 +312,7 @@ def undo(tx: Connection, now: datetime, merge_id: int, *, actor: str) -> int:
         )
         back = update(table).where(table.c.contact_id == row.keep_id, table.c.id.in_(noted))
         tx.execute(back.values(contact_id=row.drop_id))
-    _give_what_came_since(tx, row)
+    since_merge.give_back(tx, row)
     tx.execute(update(contact).where(contact.c.id == row.drop_id).values(merged_into_id=None, updated_at=now))
     tx.execute(update(merge_table).where(merge_table.c.id == merge_id).values(undone_at=now, undone_by=actor))
     tx.execute(delete(merge_row).where(merge_row.c.merge_id == merge_id))
@@ -439,41 +388,6 @@ def _give_back_values(tx: Connection, now: datetime, row: Any) -> None:
         tx.execute(update(merge_table).where(merge_table.c.id == one.id).values(gave=gave))
     changes = {name: value for name, value in vars(keep).items() if value != before[name]}
     tx.execute(update(contact).where(contact.c.id == row.keep_id).values(**changes, updated_at=now))
-
-
-def _give_what_came_since(tx: Connection, row: Any) -> None:
-    """A conversation goes to whoever's account opened it, with its tickets and what was consented to there."""
-    marks = row.marks
-    theirs = select(identity.c.id).where(identity.c.contact_id == row.drop_id)
-    tx.execute(
-        update(conversation)
-        .where(
-            conversation.c.contact_id == row.keep_id,
-            conversation.c.id > marks.get("conversation", 0),
-            conversation.c.identity_id.in_(theirs),
-        )
-        .values(contact_id=row.drop_id)
-    )
-    talks = select(conversation.c.id).where(conversation.c.contact_id == row.drop_id)
-    tx.execute(
-        update(ticket)
-        .where(ticket.c.contact_id == row.keep_id, ticket.c.id > marks.get("ticket", 0))
-        .where(ticket.c.conversation_id.in_(talks))
-        .values(contact_id=row.drop_id)
-    )
-    tx.execute(  # as their own words, not as those of somebody else in their conversation
-        update(message)
-        .where(message.c.author_kind == "customer", message.c.author_id == row.keep_id)
-        .where(message.c.conversation_id.in_(talks), message.c.id > marks.get("message", 0))
-        .values(author_id=row.drop_id)
-    )
-    said = select(message.c.id).where(message.c.conversation_id.in_(talks))
-    tx.execute(
-        update(consent)
-        .where(consent.c.contact_id == row.keep_id, consent.c.id > marks.get("consent", 0))
-        .where(consent.c.message_id.in_(said))
-        .values(contact_id=row.drop_id)
-    )
 
 
 def _of(tx: Connection, contact_id: int) -> SimpleNamespace:

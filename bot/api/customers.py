@@ -27,7 +27,7 @@ from bot.api.schemas import (
     Page,
     Phone,
 )
-from crm_store import api, contacts, merges
+from crm_store import api, contacts, merges, since_merge
 from crm_store.erase import was_erased
 from crm_store.privacy import tombstones
 
@@ -175,14 +175,14 @@ def whose(ask: Ask, given: Any, field: str = "customer") -> int:
 
 def came(ask: Ask, given: Any, kind: str, row_id: int) -> None:
     """Note by whom a body named the customer of a new row: a merge that is taken back gives it to them."""
-    if not merges.any_moved(ask.tx):
+    if not since_merge.any_moved(ask.tx):
         return
     if isinstance(given, ById):
-        merges.came_to(ask.tx, kind, row_id, given.id)
+        since_merge.came_to(ask.tx, kind, row_id, given.id)
         return
     space = next(name for name in ("email", "phone", "ref") if hasattr(given, name))
     user_id = str(getattr(given, space))
-    merges.came_by(ask.tx, kind, {row_id: (space, user_id.lower() if space == "email" else user_id)})
+    since_merge.came_by(ask.tx, kind, {row_id: (space, user_id.lower() if space == "email" else user_id)})
 
 
 # --- events -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from crm_store import articles, merges, schema
+from crm_store import articles, schema, since_merge
 from crm_store.importing import bulk
 from crm_store.importing.report import Batch, Change, Seen
 from crm_store.importing.rows import ArticleRow, OrderRow, Rejected
@@ -43,7 +43,7 @@ class Orders:
         for line in bulk.by_ids(self.tx, order_line, by_id, "order_id"):
             by_id[line.order_id]["lines"].append(tuple(getattr(line, name) for name in LINE))
             by_id[line.order_id]["line_ids"].append(line.id)
-        self._by = {} if merges.any_moved(self.tx) else None
+        self._by = {} if since_merge.any_moved(self.tx) else None
         self._next = list(bulk.draw_ids(self.tx, order, len(set(numbers) - self.known.keys())))[::-1]
 
     def take(self, row: OrderRow) -> Outcome | None:
@@ -113,7 +113,7 @@ class Orders:
         lines = [(one["id"], *line) for one in self.fresh for line in one["lines"]]
         ids = bulk.draw_ids(self.tx, order_line, len(lines))
         _add_lines(self.tx, [(id_, *line) for id_, line in zip(ids, lines, strict=True)])
-        merges.came_by(self.tx, order.name, self._by or {})
+        since_merge.came_by(self.tx, order.name, self._by or {})
         self.batch.made["customer_order"] = bulk.spans(one["id"] for one in self.fresh)
 
 

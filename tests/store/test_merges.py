@@ -14,7 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from crm_store import audit, contacts, conversations, importer, merges, sales, schema, segments, tickets
+from crm_store import (
+    audit,
+    contacts,
+    conversations,
+    importer,
+    merges,
+    sales,
+    schema,
+    segments,
+    since_merge,
+    tickets,
+)
 from crm_store.conversations import NewMessage
 from crm_store.db import Store
 from crm_store.exporter import export
@@ -223,7 +234,7 @@ async def test_an_order_that_named_the_other_ones_address_goes_to_them(store: St
     def told(tx: Connection) -> None:  # another system names the customer by the number it knows
         buy(tx, cid, "B-10", LATER)
         (number,) = tx.execute(select(schema.order.c.id).where(schema.order.c.number == "B-10")).scalars()
-        merges.came_to(tx, "customer_order", number, bob)
+        since_merge.came_to(tx, "customer_order", number, bob)
 
     await store.write(told)
 
